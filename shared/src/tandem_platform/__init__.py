@@ -1,0 +1,1 @@
+"""Mechanism that every service stands on: exchange, sealing, storage, calls, web, telemetry."""
