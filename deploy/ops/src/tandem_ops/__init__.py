@@ -1,0 +1,1 @@
+"""The tandem command: certificates, a whole network on one machine, a narrated demonstration."""

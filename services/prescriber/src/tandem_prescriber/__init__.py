@@ -1,0 +1,1 @@
+"""A prescribing clinic: evaluation, prescriptions, dosing sessions and their clearance."""

@@ -1,0 +1,1 @@
+"""The aggregate and its rules: standard library and clinical knowledge only."""

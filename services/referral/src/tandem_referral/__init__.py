@@ -1,0 +1,1 @@
+"""The hub between practices: directory, referral lifecycle, consent decisions, release and audit."""

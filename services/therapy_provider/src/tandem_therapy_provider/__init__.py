@@ -1,0 +1,1 @@
+"""A therapy clinic: roster and capacity, therapy sessions, psychotherapy notes."""

@@ -1,0 +1,1 @@
+"""Clinical and legal knowledge as pure functions and data."""

@@ -1,0 +1,1 @@
+"""What every clinic has, whichever discipline it practises."""
