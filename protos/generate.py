@@ -100,7 +100,9 @@ def replace_generated() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--check", action="store_true", help="change nothing; fail if protos/gen is out of date")
+    mode.add_argument(
+        "--check", action="store_true", help="change nothing; fail if protos/gen is out of date"
+    )
     mode.add_argument("--lint", action="store_true", help="lint, format and breaking changes")
     chosen = parser.parse_args()
     if chosen.lint:
@@ -110,7 +112,9 @@ def main() -> None:
     elif chosen.check:
         stale = check()
         if stale:
-            raise SystemExit("protos/gen is not what the contracts give; run make protos: " + ", ".join(stale))
+            raise SystemExit(
+                "protos/gen is not what the contracts give; run make protos: " + ", ".join(stale)
+            )
         print("protos/gen is what the contracts give")
     else:
         replace_generated()
