@@ -1,0 +1,73 @@
+"""Signed roots: what the hub publishes, and what a practice can check with nothing but the hub's public key."""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from tandem.audit.v1.audit_pb2 import AuditRecord, GetAuditProofResponse
+from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
+from tandem_platform.audit.chain import Finding, Head, link_in, verify_chain
+from tandem_platform.audit.tree import Proof, proves
+
+_TAG = b"tandem.audit.root.v1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def sign_root(key: Ed25519PrivateKey, tree_number: int, published_at: datetime, root: bytes) -> bytes:
+    return key.sign(_signed(tree_number, published_at, root))
+
+
+def root_is_signed(
+    key: Ed25519PublicKey, tree_number: int, published_at: datetime, root: bytes, signature: bytes
+) -> bool:
+    try:
+        key.verify(signature, _signed(tree_number, published_at, root))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def verify_kept_chain(
+    practice_id: str,
+    records: Iterable[AuditRecord],
+    proof: GetAuditProofResponse,
+    kept: AuditRootPublished,
+    hub_key: Ed25519PublicKey,
+) -> Iterator[Finding]:
+    """What is wrong with the practice's own *records*, given the root that it kept when that was published."""
+    root = proof.root
+    if (proof.tree_number, proof.root) != (kept.tree_number, kept.root):
+        yield Finding(practice_id, 0, "not-the-root-that-was-kept")
+    published_at = proof.published_at.ToDatetime(tzinfo=UTC)
+    if not root_is_signed(hub_key, proof.tree_number, published_at, root, proof.signature):
+        yield Finding(practice_id, 0, "root-not-signed")
+    head = Head(proof.head_number, proof.head_hash)
+    if not proves(_proof_in(practice_id, proof)):
+        yield Finding(practice_id, head.number, "not-under-the-root")
+    links = [link_in(record) for record in records]
+    yield from verify_chain(practice_id, links)
+    at_head = next((link.hash for link in links if link.number == head.number), None)
+    if head.number and at_head != head.hash:
+        yield Finding(practice_id, head.number, "truncated" if at_head is None else "chained-anew")
+
+
+def _proof_in(practice_id: str, proof: GetAuditProofResponse) -> Proof:
+    return Proof(
+        practice_id,
+        Head(proof.head_number, proof.head_hash),
+        proof.salt,
+        proof.leaf_index,
+        proof.leaf_count,
+        tuple(proof.path),
+        proof.root,
+    )
+
+
+def _signed(tree_number: int, published_at: datetime, root: bytes) -> bytes:
+    micros = (published_at - _EPOCH) // _MICROSECOND
+    return hashlib.sha256(_TAG + struct.pack(">Qq", tree_number, micros) + root).digest()
