@@ -64,6 +64,5 @@ def test_a_practice_cannot_try_out_what_its_sibling_leaf_holds():
 def test_two_networks_that_differ_in_another_practice_give_the_same_proof_in_all_but_hashes():
     busy, idle = a_network(6), {**a_network(6), "practice-5": Head(90, bytes([90]) * 32)}
     one, other = Tree(SECRET, busy).proof("practice-2"), Tree(SECRET, idle).proof("practice-2")
-    blank = {"path": (), "root": b""}
-    assert replace(one, **blank) == replace(other, **blank)
+    assert replace(one, path=(), root=b"") == replace(other, path=(), root=b"")
     assert len(one.path) == len(other.path)

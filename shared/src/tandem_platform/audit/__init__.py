@@ -1,1 +1,1 @@
-"""The hub's account of itself, in a form that its readers can check: chains of records under signed Merkle roots."""
+"""Accounts that their readers can check: chains of records under signed Merkle roots."""

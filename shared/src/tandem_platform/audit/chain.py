@@ -59,7 +59,7 @@ NO_LINKS = Head(0, START)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it was written. *number* is where it shows first, 0 for a whole chain or tree."""
+    """One thing that is not as it was written. *number* is where it shows, 0 for a whole chain."""
 
     chain: str
     number: int

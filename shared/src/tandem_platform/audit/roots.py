@@ -1,4 +1,4 @@
-"""Signed roots: what the hub publishes, and what a practice can check with nothing but the hub's public key."""
+"""Signed roots: what the hub publishes, and what a practice checks with the hub's public key alone."""
 
 import hashlib
 import struct
@@ -39,7 +39,7 @@ def verify_kept_chain(
     kept: AuditRootPublished,
     hub_key: Ed25519PublicKey,
 ) -> Iterator[Finding]:
-    """What is wrong with the practice's own *records*, given the root that it kept when that was published."""
+    """What is wrong with the practice's own *records*, given a root that it kept."""
     root = proof.root
     if (proof.tree_number, proof.root) != (kept.tree_number, kept.root):
         yield Finding(practice_id, 0, "not-the-root-that-was-kept")

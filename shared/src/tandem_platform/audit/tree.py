@@ -1,9 +1,9 @@
 """Merkle trees over the heads of all chains.
 
-Every tree is filled up to a power of two and its leaves stand in an order drawn by their salts, so that all paths
-are equally long and a place in the tree tells nothing.
-A leaf's salt is its own: one salt for all would let a practice that has its proof try out what a neighbour's leaf
-holds.
+Every tree is filled up to a power of two and its leaves stand in an order drawn by their salts,
+so that all paths are equally long and a place in the tree tells nothing.
+A leaf's salt is its own: one salt for all would let a practice that has its proof try out what a neighbour's
+leaf holds.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tandem_platform.audit.chain import Head
 
 _LEAF, _NODE, _FILL = b"\x00", b"\x01", b"\x02"
-"""Leaves, nodes and fillers are hashed under different first bytes: none can be passed off as another (RFC 6962)."""
+"""Leaves, nodes and fillers differ in their first byte: none can be passed off as another (RFC 6962)."""
 
 
 @dataclass(frozen=True, slots=True)
