@@ -1,0 +1,1 @@
+"""The hub's readers of the clinics' uplinks."""

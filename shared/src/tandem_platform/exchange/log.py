@@ -1,0 +1,228 @@
+"""Appending to a log, reading it, voiding in it.
+
+Rows are staged while a transaction works and appended at its end, all logs in the order of their names:
+so the log rows are the last thing that any transaction locks, and the order of commit is the order of number.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
+from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, START, Position, body_hash, row_hash
+from tandem_platform.exchange.tables import tables_of
+from tandem_platform.storage.database import Transaction
+
+_STAGED = "exchange.staged"
+
+
+@dataclass(slots=True)
+class _Staged:
+    log: str
+    body: bytes
+    entry_id: str | None
+    episode_id: str | None
+    permission_id: str | None
+    at: datetime
+
+
+@dataclass
+class _Staging:
+    rows: list[_Staged] = field(default_factory=list)
+
+    def copy(self) -> "_Staging":
+        return _Staging(list(self.rows))
+
+
+def stage(
+    tx: Transaction,
+    log: str,
+    body: RowBody,
+    *,
+    at: datetime | None = None,
+    entry_id: str | None = None,
+    episode_id: str | None = None,
+    permission_id: str | None = None,
+) -> None:
+    """Append *body* to *log* when *tx* commits. The ids are for finding the row again, to void it."""
+    staging = tx.notes.get(_STAGED)
+    if staging is None:
+        staging = tx.notes[_STAGED] = _Staging()
+        tx.before_commit(_append_staged)
+    staging.rows.append(
+        _Staged(log, body.SerializeToString(deterministic=True), entry_id, episode_id, permission_id, at or datetime.now(UTC))
+    )
+
+
+def unstage_entries(tx: Transaction, entry_ids: Iterable[str]) -> None:
+    """Take rows of these entries back that this transaction has staged."""
+    unwanted = set(entry_ids)
+    staging = tx.notes.get(_STAGED)
+    if staging is not None:
+        staging.rows = [row for row in staging.rows if row.entry_id not in unwanted]
+
+
+def _append_staged(tx: Transaction) -> None:
+    staging: _Staging = tx.notes.pop(_STAGED, _Staging())
+    if not staging.rows:
+        return
+    tables = tables_of(tx.database.metadata)
+    heads = _lock_heads(tx, sorted({row.log for row in staging.rows}))
+    values = []
+    for row in sorted(staging.rows, key=lambda staged: staged.log):
+        before = heads[row.log]
+        hash_of_body = body_hash(row.body)
+        sequence = before.sequence + 1
+        after = Position(before.epoch, sequence, row_hash(row.log, before.epoch, sequence, before.hash, hash_of_body))
+        heads[row.log] = after
+        values.append(
+            {
+                "log": row.log,
+                "sequence": sequence,
+                "epoch": before.epoch,
+                "previous_hash": before.hash,
+                "hash": after.hash,
+                "body_hash": hash_of_body,
+                "body": row.body,
+                "entry_id": row.entry_id,
+                "episode_id": row.episode_id,
+                "permission_id": row.permission_id,
+                "appended_at": row.at,
+            }
+        )
+    tx.execute(tables.log.insert(), values)
+    for log, position in heads.items():
+        tx.execute(
+            update(tables.head)
+            .where(tables.head.c.log == log)
+            .values(epoch=position.epoch, sequence=position.sequence, hash=position.hash)
+        )
+    tx.after_commit(tx.database.notify)
+
+
+def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
+    head = tables_of(tx.database.metadata).head
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    query = select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash).where(head.c.log.in_(logs)).order_by(head.c.log)
+    rows = tx.all(query, lock="exclusive")
+    if len(rows) < len(logs):
+        fresh = [{"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH} for log in logs]
+        tx.execute(insert(head).values(fresh).on_conflict_do_nothing())
+        rows = tx.all(query, lock="exclusive")
+    return {row.log: Position(row.epoch, row.sequence, row.hash) for row in rows}
+
+
+def head_of(tx: Transaction, log: str) -> Position:
+    """The place of the last row; START if there is none."""
+    head = tables_of(tx.database.metadata).head
+    row = tx.first(select(head.c.epoch, head.c.sequence, head.c.hash).where(head.c.log == log))
+    return START if row is None else Position(row.epoch, row.sequence, row.hash)
+
+
+def position_at(tx: Transaction, log: str, sequence: int) -> Position | None:
+    """The place of row *sequence*, if the log has it."""
+    if sequence == 0:
+        return START
+    rows = tables_of(tx.database.metadata).log
+    row = tx.first(select(rows.c.epoch, rows.c.sequence, rows.c.hash).where(rows.c.log == log, rows.c.sequence == sequence))
+    return None if row is None else Position(row.epoch, row.sequence, row.hash)
+
+
+def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_000_000) -> list[LogRow]:
+    """At most *limit* rows above sequence *after*, in order; fewer if they would not fit in *max_bytes*, but never none for that reason."""
+    rows = tables_of(tx.database.metadata).log
+    columns = (rows.c.epoch, rows.c.sequence, rows.c.previous_hash, rows.c.body_hash, rows.c.body, rows.c.void_reason)
+    found = []
+    size = 0
+    for row in tx.all(select(*columns).where(rows.c.log == log, rows.c.sequence > after).order_by(rows.c.sequence).limit(limit)):
+        message = LogRow(
+            epoch=row.epoch,
+            sequence=row.sequence,
+            previous_hash=row.previous_hash,
+            body_hash=row.body_hash,
+            body=row.body or b"",
+            void_reason=row.void_reason,
+        )
+        size += len(message.body) + 200
+        if found and size > max_bytes:
+            break
+        found.append(message)
+    return found
+
+
+def void(tx: Transaction, log: str, sequences: Sequence[int], reason: str) -> None:
+    """Take the content out of rows; their numbers and hashes stay."""
+    if sequences:
+        rows = tables_of(tx.database.metadata).log
+        tx.execute(
+            update(rows)
+            .where(rows.c.log == log, rows.c.sequence.in_(sequences), rows.c.void_reason == "")
+            .values(body=None, void_reason=reason)
+        )
+
+
+def acknowledge(tx: Transaction, log: str, sequence: int) -> None:
+    """The log's reader has told that its cursor is at *sequence*."""
+    head = tables_of(tx.database.metadata).head
+    tx.execute(update(head).where(head.c.log == log, head.c.acknowledged < sequence).values(acknowledged=sequence))
+
+
+def acknowledged(tx: Transaction, log: str) -> int:
+    head = tables_of(tx.database.metadata).head
+    row = tx.first(select(head.c.acknowledged).where(head.c.log == log))
+    return 0 if row is None else row.acknowledged
+
+
+def open_epoch(tx: Transaction, log: str, epoch: int, after: Position, common: int, lost: Sequence[LogRow] = ()) -> None:
+    """Continue *log* in a new *epoch* above *after*: its peer's cursor, which this database, restored from a backup, has lost.
+
+    Rows up to sequence *common* are the same on both sides.
+    Rows of ours above it are appended anew, with new numbers: the peer may see their content a second time, and every effect is
+    applied once by its id or version.
+    *lost* are the rows between *common* and *after* as the peer gave them back, where it could.
+    """
+    tables = tables_of(tx.database.metadata)
+    rows = tables.log
+    _lock_heads(tx, [log])
+    ours = tx.all(select(rows).where(rows.c.log == log, rows.c.sequence > common).order_by(rows.c.sequence))
+    tx.execute(rows.delete().where(rows.c.log == log, rows.c.sequence > common))
+    if lost:
+        tx.execute(rows.insert(), [_restored_values(log, row) for row in lost])
+    tx.execute(
+        update(tables.head)
+        .where(tables.head.c.log == log)
+        .values(epoch=epoch, sequence=after.sequence, hash=after.hash, published=after.sequence, acknowledged=after.sequence)
+    )
+    given_back = {row.body_hash for row in lost}
+    for row in ours:
+        if row.body is not None and row.body_hash not in given_back:
+            stage(
+                tx,
+                log,
+                RowBody.FromString(row.body),
+                at=row.appended_at,
+                entry_id=row.entry_id,
+                episode_id=row.episode_id,
+                permission_id=row.permission_id,
+            )
+
+
+def _restored_values(log: str, row: LogRow) -> dict[str, object]:
+    entry = RowBody.FromString(row.body).entry if row.body else None
+    return {
+        "log": log,
+        "sequence": row.sequence,
+        "epoch": row.epoch,
+        "previous_hash": row.previous_hash,
+        "hash": row_hash(log, row.epoch, row.sequence, row.previous_hash, row.body_hash),
+        "body_hash": row.body_hash,
+        "body": row.body or None,
+        "void_reason": row.void_reason,
+        "entry_id": entry.labels.entry_id or None if entry else None,
+        "episode_id": entry.labels.episode_id or None if entry else None,
+        "permission_id": None,
+        "appended_at": datetime.now(UTC),
+    }

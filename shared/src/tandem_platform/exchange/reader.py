@@ -1,0 +1,318 @@
+"""Applying a log's rows, once each and in order.
+
+Every path that applies rows (Kafka, Push, Read, a revived process) first locks the cursor, then reads it, then applies:
+that lock is the only fence between them.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+
+from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
+from tandem_platform.exchange import quarantine
+from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, BrokenRow, Position, Verify, chain, head_message
+from tandem_platform.exchange.tables import tables_of
+from tandem_platform.storage.database import Database, Transaction
+
+_log = logging.getLogger(__name__)
+
+
+class RowFault(Exception):
+    """The content of a row is at fault: its origin's doing. ``reason`` is a code and holds nothing of the content."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ReaderStopped(Exception):
+    """Our own exceptions passed the share that a bad row can explain: the code is at fault, and parking on would lose order everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row that is the next to take effect."""
+
+    log: str
+    position: Position
+    body: RowBody
+
+
+class RowHandler(Protocol):
+    """What a service does with the rows of the logs that it reads."""
+
+    def apply(self, tx: Transaction, items: Sequence[Item]) -> None:
+        """Give *items* effect, in order, in *tx*. Raises RowFault for a bad one; it is then called with one item at a time."""
+
+    def episode_of(self, body: RowBody) -> str | None:
+        """The episode that is parked if this row fails; None for rows which never wait behind content."""
+
+    def must_wait(self, tx: Transaction, log: str, body: RowBody) -> bool:
+        """Whether this row comes after a command that is not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a batch.
+
+    cursor: where the log stands now.
+    rows: how many rows moved it.
+    gap: a row before the batch is missing.
+    broken: why the batch cannot be the writer's, or empty.
+    waiting: the next row waits for a command.
+    unsigned: rows at the end that no signature covers yet.
+    """
+
+    cursor: Position
+    rows: int = 0
+    gap: bool = False
+    broken: str = ""
+    waiting: bool = False
+    unsigned: int = 0
+
+
+class LogStopped(Exception):
+    """The log stands still until somebody acts; ``reason`` is a code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FaultWindow:
+    """The share of our own exceptions among the last hundred rows."""
+
+    def __init__(self, size: int = 100, limit: int = 10) -> None:
+        self._outcomes: deque[bool] = deque(maxlen=size)
+        self._limit = limit
+
+    def note(self, own_fault: bool) -> None:
+        self._outcomes.append(own_fault)
+
+    @property
+    def exceeded(self) -> bool:
+        return sum(self._outcomes) > self._limit
+
+
+class LogReader:
+    """Applies rows of any of the logs that a service reads. Thread-safe: the database's cursor lock is what orders."""
+
+    def __init__(
+        self,
+        database: Database,
+        handler: RowHandler,
+        verifier_of: Callable[[Transaction, str], Verify],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._handler = handler
+        self._verifier_of = verifier_of
+        self._now = now
+        self._faults = FaultWindow()
+
+    def apply(self, log: str, rows: Sequence[LogRow], *, authoritative: bool, kafka_offset: int | None = None) -> Applied:
+        """Apply what of *rows* comes next.
+
+        A Kafka copy is a hint (*authoritative* false): broken, it is reported and dropped.
+        What Push or Read brought is the truth: broken, it stops the log.
+        Raises LogStopped, ReaderStopped.
+        """
+        if self._faults.exceeded:
+            raise ReaderStopped
+        return self._database.run(lambda tx: self._apply(tx, log, rows, authoritative, kafka_offset))
+
+    def _apply(self, tx: Transaction, log: str, rows: Sequence[LogRow], authoritative: bool, kafka_offset: int | None) -> Applied:
+        cursor, stopped = lock_cursor(tx, log)
+        if stopped:
+            raise LogStopped(stopped)
+        fresh = [row for row in rows if row.sequence > cursor.sequence]
+        if not fresh:
+            self._note_offset(tx, log, kafka_offset)
+            return Applied(cursor)
+        if fresh[0].sequence != cursor.sequence + 1:
+            return Applied(cursor, gap=True)
+        run = _unbroken_run(fresh)
+        try:
+            positions = chain(log, cursor, run)
+            covered = self._covered(tx, log, run, positions)
+        except BrokenRow as broken:
+            if authoritative:
+                self._stop(tx, log, broken.reason)
+            return Applied(cursor, broken=broken.reason)
+        if covered == 0:
+            return Applied(cursor, unsigned=len(run))
+        items = _decoded(log, run[:covered], positions)
+        done = self._take(tx, log, items)
+        if done:
+            cursor = positions[done - 1]
+            move_cursor(tx, log, cursor)
+        waiting = done < covered
+        if not waiting and len(run) == len(fresh) and covered == len(run):
+            self._note_offset(tx, log, kafka_offset)
+        return Applied(cursor, rows=done, gap=len(run) < len(fresh), waiting=waiting, unsigned=len(run) - covered)
+
+    def _covered(self, tx: Transaction, log: str, rows: Sequence[LogRow], positions: Sequence[Position]) -> int:
+        """How many rows, from the first, the last valid signature covers."""
+        verify = self._verifier_of(tx, log)
+        for index in range(len(rows) - 1, -1, -1):
+            if rows[index].signature:
+                if not verify(rows[index].signature, head_message(log, positions[index])):
+                    raise BrokenRow("bad-signature")
+                return index + 1
+        return 0
+
+    def _take(self, tx: Transaction, log: str, items: Sequence[tuple[Position, RowBody | None, bytes]]) -> int:
+        """Give the rows effect; return how many were dealt with, which is fewer if one must wait for a command."""
+        ready: list[Item] = []
+        taken = 0
+        parked = quarantine.parked_episodes(tx, log)
+        for position, body, raw in items:
+            if body is None:
+                taken += 1
+                continue
+            if body.after_request_id and self._handler.must_wait(tx, log, body):
+                break
+            episode = self._handler.episode_of(body) if body.WhichOneof("content") else None
+            if episode is not None and episode in parked:
+                quarantine.park(tx, log, position, episode, raw, "queued-behind", own_fault=False, at=self._now())
+            else:
+                ready.append(Item(log, position, body))
+            taken += 1
+        self._give_effect(tx, log, ready)
+        return taken
+
+    def _give_effect(self, tx: Transaction, log: str, items: Sequence[Item]) -> None:
+        if not items:
+            return
+        try:
+            with tx.savepoint():
+                self._handler.apply(tx, items)
+            for _ in items:
+                self._faults.note(False)
+            return
+        except OperationalError:
+            raise
+        except Exception as fault:
+            _log.warning("batch failed, applying row by row", extra={"fault": type(fault).__name__})
+        parked: set[str] = set()
+        for item in items:
+            self._apply_alone(tx, log, item, parked)
+
+    def _apply_alone(self, tx: Transaction, log: str, item: Item, parked: set[str]) -> None:
+        episode = self._handler.episode_of(item.body) or ""
+        raw = item.body.SerializeToString(deterministic=True)
+        if episode in parked:
+            quarantine.park(tx, log, item.position, episode, raw, "queued-behind", own_fault=False, at=self._now())
+            return
+        try:
+            with tx.savepoint():
+                self._handler.apply(tx, [item])
+            self._faults.note(False)
+        except OperationalError:
+            raise
+        except RowFault as fault:
+            quarantine.park(tx, log, item.position, episode, raw, fault.reason, own_fault=False, at=self._now())
+            parked.add(episode)
+        except Exception as fault:
+            _log.error("row failed", extra={"fault": type(fault).__name__})
+            self._faults.note(True)
+            if self._faults.exceeded:
+                raise ReaderStopped from fault
+            quarantine.park(tx, log, item.position, episode, raw, "internal", own_fault=True, at=self._now())
+            parked.add(episode)
+        if "" in parked:
+            parked.discard("")
+
+    def retry(self, log: str, episode_id: str) -> tuple[int, int]:
+        """Apply an episode's parked rows again, in order, up to the first that fails. Returns (applied, still parked)."""
+
+        def work(tx: Transaction) -> tuple[int, int]:
+            lock_cursor(tx, log)
+            applied = 0
+            for row in quarantine.rows_of(tx, log, episode_id):
+                item = Item(log, Position(row.epoch, row.sequence, b""), RowBody.FromString(row.body))
+                try:
+                    with tx.savepoint():
+                        self._handler.apply(tx, [item])
+                except OperationalError:
+                    raise
+                except Exception as fault:
+                    reason = fault.reason if isinstance(fault, RowFault) else "internal"
+                    quarantine.failed_again(tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault))
+                    break
+                quarantine.release(tx, log, row.sequence)
+                applied += 1
+            return applied, len(quarantine.rows_of(tx, log, episode_id))
+
+        return self._database.run(work)
+
+    def _stop(self, tx: Transaction, log: str, reason: str) -> None:
+        cursor = tables_of(tx.database.metadata).cursor
+        tx.execute(update(cursor).where(cursor.c.log == log).values(stopped=reason))
+        _log.error("log stopped", extra={"reason": reason})
+
+    def _note_offset(self, tx: Transaction, log: str, kafka_offset: int | None) -> None:
+        if kafka_offset is not None:
+            cursor = tables_of(tx.database.metadata).cursor
+            tx.execute(update(cursor).where(cursor.c.log == log).values(kafka_offset=kafka_offset))
+
+
+def _unbroken_run(rows: Sequence[LogRow]) -> list[LogRow]:
+    """*rows* up to the first gap; a sequence given twice is taken once."""
+    run = [rows[0]]
+    for row in rows[1:]:
+        if row.sequence == run[-1].sequence:
+            if row.signature and not run[-1].signature:
+                run[-1] = row
+            continue
+        if row.sequence != run[-1].sequence + 1:
+            break
+        run.append(row)
+    return run
+
+
+def _decoded(log: str, rows: Sequence[LogRow], positions: Sequence[Position]) -> list[tuple[Position, RowBody | None, bytes]]:
+    """Bodies, None for voids. A body that its own writer signed and that does not parse is an empty one: the handler faults it."""
+    decoded: list[tuple[Position, RowBody | None, bytes]] = []
+    for row, position in zip(rows, positions, strict=False):
+        if row.void_reason:
+            decoded.append((position, None, b""))
+            continue
+        try:
+            decoded.append((position, RowBody.FromString(row.body), row.body))
+        except DecodeError:
+            decoded.append((position, RowBody(), row.body))
+    return decoded
+
+
+def lock_cursor(tx: Transaction, log: str) -> tuple[Position, str]:
+    """Take the cursor's lock, then read it: the place, and why the log stands still (empty if it does not)."""
+    cursor = tables_of(tx.database.metadata).cursor
+    query = select(cursor).where(cursor.c.log == log)
+    row = tx.first(query, lock="exclusive")
+    if row is None:
+        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+        values = {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH}
+        tx.execute(insert(cursor).values(values).on_conflict_do_nothing())
+        row = tx.first(query, lock="exclusive")
+        assert row is not None
+    return Position(row.epoch, row.sequence, row.hash), row.stopped
+
+
+def cursor_of(tx: Transaction, log: str) -> Position:
+    cursor = tables_of(tx.database.metadata).cursor
+    row = tx.first(select(cursor.c.epoch, cursor.c.sequence, cursor.c.hash).where(cursor.c.log == log))
+    return Position(FIRST_EPOCH, 0, GENESIS_HASH) if row is None else Position(row.epoch, row.sequence, row.hash)
+
+
+def move_cursor(tx: Transaction, log: str, to: Position) -> None:
+    cursor = tables_of(tx.database.metadata).cursor
+    tx.execute(update(cursor).where(cursor.c.log == log).values(epoch=to.epoch, sequence=to.sequence, hash=to.hash))
