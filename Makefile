@@ -72,7 +72,7 @@ protos: setup ## Check the contracts and generate their Python into protos/gen
 
 .PHONY: protos-accept
 protos-accept: setup ## Make today's contracts the ones that later changes may not break
-	@$(BIN)/buf build protos --output protos/baseline.binpb
+	@$(BIN)/buf build protos --exclude-source-info --output protos/baseline.binpb
 	@echo "protos/baseline.binpb now holds today's contracts"
 
 .PHONY: constraints

@@ -20,10 +20,9 @@ DOWNLOAD_HOSTS = re.compile(
         [
             r"py" + r"pi\.org",
             r"python" + r"hosted\.org",
-            r"maven" + r"\.org",
-            r"maven" + r"\.apache\.org",
+            r"repo1?\.maven" + r"\.",
             r"npm" + r"js\.(org|com)",
-            r"deb" + r"ian\.org",
+            r"deb\.deb" + r"ian\.org",
             r"docker" + r"\.io/",
             "index" + "-url",
             "find" + "-links",
