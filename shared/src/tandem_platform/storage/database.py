@@ -27,7 +27,7 @@ class Transaction:
         self.database = database
         self.dialect: str = connection.dialect.name
         self.notes: dict[str, Any] = {}
-        self._before_commit: list[Callable[[Transaction], None]] = []
+        self._before_commit: list[tuple[int, Callable[[Transaction], None]]] = []
         self._after_commit: list[Callable[[], None]] = []
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -61,15 +61,15 @@ class Transaction:
     def _copy_notes(self) -> dict[str, Any]:
         return {name: note.copy() if hasattr(note, "copy") else note for name, note in self.notes.items()}
 
-    def before_commit(self, work: "Callable[[Transaction], None]") -> None:
-        """Run *work* at the very end of the transaction, in order of registration."""
-        self._before_commit.append(work)
+    def before_commit(self, work: "Callable[[Transaction], None]", rank: int = 0) -> None:
+        """Run *work* at the very end of the transaction: the lower *rank* first, then in order of registration."""
+        self._before_commit.append((rank, work))
 
     def after_commit(self, work: Callable[[], None]) -> None:
         self._after_commit.append(work)
 
     def finish(self) -> None:
-        for work in self._before_commit:
+        for _, work in sorted(self._before_commit, key=lambda ranked: ranked[0]):
             work(self)
 
     def committed(self) -> None:

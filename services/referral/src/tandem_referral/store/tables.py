@@ -1,6 +1,6 @@
 """The hub's tables. Ids, codes, times, numbers and sealed bytes; labels are encrypted at rest."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
 
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import EncryptedBytes, UtcTime
@@ -100,6 +100,17 @@ referral_move = Table(
     Column("by_practice_id", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("at", UtcTime, nullable=False),
+)
+
+# Parties from whom identity-contact or referral-status was withdrawn: to them the referral is "closed" since then.
+referral_closed_to = Table(
+    "referral_closed_to",
+    metadata,
+    Column("referral_id", String, ForeignKey("referral.referral_id"), primary_key=True),
+    Column("practice_id", String, primary_key=True),
+    # The version that they see for good.
+    Column("version", BigInteger, nullable=False),
+    Column("closed_at", UtcTime, nullable=False),
 )
 
 # One row per direction of an episode: what decides about a release takes it shared, what changes permission takes it exclusively.
@@ -263,19 +274,20 @@ audit_root = Table(
     Column("published_at", UtcTime, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
-    Column("leaf_count", Integer, nullable=False),
+    # What the salts of the leaves are drawn from.
+    Column("secret", EncryptedBytes("audit_root.secret"), nullable=False),
+    # Which downlinks have it: those of practices up to this id. Null when all have.
+    Column("announced_to", String),
 )
 
+# A chain's head as it was put under a tree. Written only when the head had moved: it stands for later trees too.
 audit_leaf = Table(
     "audit_leaf",
     metadata,
+    Column("chain", String, primary_key=True),
     Column("tree_number", BigInteger, primary_key=True, autoincrement=False),
-    Column("leaf_index", Integer, primary_key=True, autoincrement=False),
-    Column("chain", String, nullable=False),
     Column("head_number", BigInteger, nullable=False),
     Column("head_hash", LargeBinary, nullable=False),
-    Column("salt", LargeBinary, nullable=False),
-    UniqueConstraint("tree_number", "chain"),
 )
 
 # What the hub knows of each clinic's connection.
