@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -52,7 +53,8 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub.
+    """
 
     def ListAuditRecords(self, request, context):
         """The caller's own chain. A practice. Safe to repeat.
@@ -102,7 +104,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Missing associated documentation comment in .proto file."""
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub.
+    """
 
     @staticmethod
     def ListAuditRecords(request,

@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -40,6 +42,8 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditRecordsRequest, _audit_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
     """The caller's own chain. A practice. Safe to repeat."""
@@ -49,6 +53,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Accounting of the caller's disclosures: released, delivered, voided. The discloser, who alone can name the patient. Safe to repeat."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What was decided about the caller's own records, and proofs that nothing was changed since. Served by the hub."""
+
     @_abc_1.abstractmethod
     def ListAuditRecords(
         self,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class DirectoryServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Practices, what they offer, and which of them work together. Served by the hub.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -97,7 +98,8 @@ class DirectoryServiceStub:
 
 
 class DirectoryServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Practices, what they offer, and which of them work together. Served by the hub.
+    """
 
     def RegisterPractice(self, request, context):
         """Admit a practice to the network. An operator. A command. ALREADY_EXISTS if the id is taken.
@@ -255,7 +257,8 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DirectoryService:
-    """Missing associated documentation comment in .proto file."""
+    """Practices, what they offer, and which of them work together. Served by the hub.
+    """
 
     @staticmethod
     def RegisterPractice(request,

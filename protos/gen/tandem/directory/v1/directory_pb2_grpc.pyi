@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DirectoryServiceStub:
+    """Practices, what they offer, and which of them work together. Served by the hub."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -58,6 +60,8 @@ class DirectoryServiceStub:
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
+    """Practices, what they offer, and which of them work together. Served by the hub."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterPractice: _aio.UnaryUnaryMultiCallable[_directory_pb2.RegisterPracticeRequest, _directory_pb2.RegisterPracticeResponse]  # type: ignore[assignment]
     """Admit a practice to the network. An operator. A command. ALREADY_EXISTS if the id is taken."""
@@ -85,6 +89,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """The caller's partnerships. A practice. Safe to repeat."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Practices, what they offer, and which of them work together. Served by the hub."""
+
     @_abc_1.abstractmethod
     def RegisterPractice(
         self,
