@@ -1,1 +1,1 @@
-"""Clinical and legal knowledge as pure functions and data."""
+"""Pure clinical knowledge: categories, permission, scales, screening, entry kinds, referral states."""
