@@ -1,0 +1,45 @@
+"""Files that hold keys: written whole or not at all, readable by their owner alone."""
+
+import os
+import stat
+from pathlib import Path
+
+from tandem_platform.errors import Code, Refusal
+
+
+class SecretExposed(Refusal):
+    """Others on this machine can read the key: it is not used until somebody decided that it still is one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "SECRET_EXPOSED",
+            f"{path} can be read by others on this machine",
+            way_out=f"chmod go-rwx {path}, and rotate the key if others had access to this machine",
+        )
+
+
+def read_secret(path: Path) -> bytes:
+    """The file's content; SecretExposed if its group or others have any access to it."""
+    with path.open("rb") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise SecretExposed(path)
+        return file.read()
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Replace the file with mode 0600; after a crash it holds the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
