@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol
@@ -68,6 +68,7 @@ class Call:
     deadline: the instant of `time.monotonic()` after which nobody waits for the answer.
     now: the dispatcher's time when the call came.
     traceparent: W3C Trace Context, empty if the caller sent none that is well formed.
+    tx: of a command, the transaction in which its answer will be remembered, if its memory has one.
     """
 
     caller: Caller
@@ -75,18 +76,23 @@ class Call:
     deadline: float
     now: datetime
     traceparent: str = ""
+    tx: Any = None
 
     def remaining(self) -> float:
         """Seconds until the deadline; never negative."""
         return max(self.deadline - time.monotonic(), 0.0)
 
 
+class Run(Protocol):
+    """Serves the command; *tx* becomes the servicer's `Call.tx`."""
+
+    def __call__(self, tx: Any = None) -> bytes: ...
+
+
 class CommandMemory(Protocol):
     """Remembers how commands were answered, in the transaction of their effects."""
 
-    def once(
-        self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Callable[[], bytes]
-    ) -> bytes:
+    def once(self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Run) -> bytes:
         """Call *run* and keep what it returns, or the Refusal that it raises; the next time give that again.
 
         The same request id with another *body_hash* is ALREADY_EXISTS.
@@ -283,12 +289,16 @@ class Dispatcher:
         call = Call(caller, method.name, deadline, self._clock.now(), traceparent)
         if not method.policy.command or self._memory is None:
             return self._serve(method, request, call)
+
+        def run(tx: Any = None) -> bytes:
+            return self._serve(method, request, replace(call, tx=tx))
+
         return self._memory.once(
             caller.id if caller.kind == "practice" else f"{caller.kind}/{caller.id}",
             method.name,
             check_request_id(request),
             hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
-            lambda: self._serve(method, request, call),
+            run,
         )
 
     def _parse(self, method: _Method, wire: bytes) -> Message:
