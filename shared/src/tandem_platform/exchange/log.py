@@ -190,7 +190,7 @@ def open_epoch(tx: Transaction, log: str, epoch: int, after: Position, common: i
     ours = tx.all(select(rows).where(rows.c.log == log, rows.c.sequence > common).order_by(rows.c.sequence))
     tx.execute(rows.delete().where(rows.c.log == log, rows.c.sequence > common))
     if lost:
-        tx.execute(rows.insert(), [_restored_values(log, row) for row in lost])
+        keep(tx, log, lost, datetime.now(UTC))
     tx.execute(
         update(tables.head)
         .where(tables.head.c.log == log)
@@ -210,8 +210,13 @@ def open_epoch(tx: Transaction, log: str, epoch: int, after: Position, common: i
             )
 
 
-def _restored_values(log: str, row: LogRow) -> dict[str, object]:
-    entry = RowBody.FromString(row.body).entry if row.body else None
+def keep(tx: Transaction, log: str, received: Sequence[LogRow], at: datetime) -> None:
+    """Store rows as they are: a reader's copy of its peer's log, or a writer's own rows that came back."""
+    tx.execute(tables_of(tx.database.metadata).log.insert(), [_kept_values(log, row, at) for row in received])
+
+
+def _kept_values(log: str, row: LogRow, at: datetime) -> dict[str, object]:
+    labels = RowBody.FromString(row.body).entry.labels if row.body else None
     return {
         "log": log,
         "sequence": row.sequence,
@@ -221,8 +226,8 @@ def _restored_values(log: str, row: LogRow) -> dict[str, object]:
         "body_hash": row.body_hash,
         "body": row.body or None,
         "void_reason": row.void_reason,
-        "entry_id": entry.labels.entry_id or None if entry else None,
-        "episode_id": entry.labels.episode_id or None if entry else None,
+        "entry_id": labels.entry_id if labels and labels.entry_id else None,
+        "episode_id": labels.episode_id if labels and labels.episode_id else None,
         "permission_id": None,
-        "appended_at": datetime.now(UTC),
+        "appended_at": at,
     }

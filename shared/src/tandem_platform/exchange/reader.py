@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
+from tandem_platform.exchange import log as logs
 from tandem_platform.exchange import quarantine
 from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, BrokenRow, Position, Verify, chain, head_message
 from tandem_platform.exchange.tables import tables_of
@@ -111,7 +112,10 @@ class LogReader:
         handler: RowHandler,
         verifier_of: Callable[[Transaction, str], Verify],
         now: Callable[[], datetime],
+        keep: bool = False,
     ) -> None:
+        """*keep* stores the rows as they came, so that their writer can read them back after a restore."""
+        self._keep = keep
         self._database = database
         self._handler = handler
         self._verifier_of = verifier_of
@@ -152,6 +156,8 @@ class LogReader:
         items = _decoded(log, run[:covered], positions)
         done = self._take(tx, log, items)
         if done:
+            if self._keep:
+                logs.keep(tx, log, run[:done], self._now())
             cursor = positions[done - 1]
             move_cursor(tx, log, cursor)
         waiting = done < covered

@@ -137,6 +137,9 @@ class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Purpose.Value
     PURPOSE_TREATMENT: _Purpose.ValueType  # 1
     PURPOSE_PAYMENT: _Purpose.ValueType  # 2
     PURPOSE_OPERATIONS: _Purpose.ValueType  # 3
+    PURPOSE_CARE_COORDINATION: _Purpose.ValueType  # 4
+    PURPOSE_TREATMENT_PAYMENT_OPERATIONS: _Purpose.ValueType  # 5
+    """One consent for all future treatment, payment and operations (42 CFR 2.31, 2024 rule)."""
 
 class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper):
     """Why a disclosure is made (42 CFR 2.31(a)(5))."""
@@ -145,6 +148,9 @@ PURPOSE_UNSPECIFIED: Purpose.ValueType  # 0
 PURPOSE_TREATMENT: Purpose.ValueType  # 1
 PURPOSE_PAYMENT: Purpose.ValueType  # 2
 PURPOSE_OPERATIONS: Purpose.ValueType  # 3
+PURPOSE_CARE_COORDINATION: Purpose.ValueType  # 4
+PURPOSE_TREATMENT_PAYMENT_OPERATIONS: Purpose.ValueType  # 5
+"""One consent for all future treatment, payment and operations (42 CFR 2.31, 2024 rule)."""
 Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
 
 class _Basis:
@@ -156,7 +162,7 @@ class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Basis.ValueType
     BASIS_UNSPECIFIED: _Basis.ValueType  # 0
     BASIS_WRITTEN: _Basis.ValueType  # 1
     """A signed form with all elements of 42 CFR 2.31."""
-    BASIS_VERBAL: _Basis.ValueType  # 2
+    BASIS_VERBAL_ATTESTED: _Basis.ValueType  # 2
     """The patient's word, attested by a named person; the signature is to follow."""
     BASIS_TREATMENT_RELATIONSHIP: _Basis.ValueType  # 3
     """45 CFR 164.506, where both practices allow it; never for Part 2 or other sensitive categories."""
@@ -167,7 +173,7 @@ class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
 BASIS_UNSPECIFIED: Basis.ValueType  # 0
 BASIS_WRITTEN: Basis.ValueType  # 1
 """A signed form with all elements of 42 CFR 2.31."""
-BASIS_VERBAL: Basis.ValueType  # 2
+BASIS_VERBAL_ATTESTED: Basis.ValueType  # 2
 """The patient's word, attested by a named person; the signature is to follow."""
 BASIS_TREATMENT_RELATIONSHIP: Basis.ValueType  # 3
 """45 CFR 164.506, where both practices allow it; never for Part 2 or other sensitive categories."""

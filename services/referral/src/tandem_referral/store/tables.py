@@ -73,21 +73,29 @@ referral = Table(
     Column("kind", String, nullable=False),
     Column("urgency", String, nullable=False),
     Column("state", String, nullable=False),
-    Column("state_before", String, nullable=False, server_default=""),
     Column("reason", String, nullable=False, server_default=""),
     Column("outcome", String, nullable=False, server_default=""),
     Column("version", BigInteger, nullable=False),
     Column("requested_at", UtcTime, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
+    # When the clock of the present state runs out.
+    Column("due_at", UtcTime, nullable=False),
+    Column("received_at", UtcTime),
     Column("opened_at", UtcTime),
+    # Where a requested cancellation came from, and where the final state did: to go back there.
+    Column("cancel_from", String, nullable=False, server_default=""),
+    Column("closed_from", String, nullable=False, server_default=""),
     # Who made the last move: for repeats and for the short undo.
     Column("last_move", String, nullable=False, server_default=""),
     Column("last_move_by", String, nullable=False, server_default=""),
     Column("replaces_referral_id", String, nullable=False, server_default=""),
+    Column("replaced_by_referral_id", String, nullable=False, server_default=""),
 )
 Index("referral_by_episode", referral.c.episode_id)
 Index("referral_by_referrer", referral.c.referrer_practice_id, referral.c.requested_at)
 Index("referral_by_recipient", referral.c.recipient_practice_id, referral.c.requested_at)
+
+Index("referral_due", referral.c.state, referral.c.due_at)
 
 referral_move = Table(
     "referral_move",
@@ -172,20 +180,23 @@ revocation = Table(
     Column("acknowledged_at", UtcTime),
 )
 
+# The sealed entry itself is the uplink row that brought it, kept in exchange_log.
 entry = Table(
     "entry",
     metadata,
     Column("entry_id", String, primary_key=True),
     Column("episode_id", String, nullable=False),
     Column("origin_practice_id", String, nullable=False),
-    # A serialised SealedEntry; null once shredded.
-    Column("sealed", EncryptedBytes("entry.sealed")),
+    Column("uplink_sequence", BigInteger, nullable=False),
     Column("content_hash", LargeBinary, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     # Which entry this one amends, to be withheld with it.
     Column("amends_entry_id", String, nullable=False, server_default=""),
+    # A serialised KeyWrap that came after the entry.
+    Column("late_wrap", EncryptedBytes("entry.late_wrap")),
+    Column("shredded", Boolean, nullable=False, server_default="0"),
 )
-Index("entry_by_episode", entry.c.episode_id, entry.c.origin_practice_id)
+Index("entry_by_scope", entry.c.episode_id, entry.c.origin_practice_id, entry.c.uplink_sequence)
 
 # What was decided about giving an entry to the episode's other practice; the latest decision.
 release = Table(
@@ -218,8 +229,8 @@ sweep = Table(
     Column("episode_id", String, primary_key=True),
     Column("discloser_practice_id", String, primary_key=True),
     Column("recipient_practice_id", String, primary_key=True),
-    # The last entry id dealt with; entries are swept in the order of their ids.
-    Column("after_entry_id", String, nullable=False, server_default=""),
+    # The last entry dealt with; entries are swept in the order in which they came.
+    Column("after_sequence", BigInteger, nullable=False, server_default="0"),
     Column("asked_at", UtcTime, nullable=False),
 )
 

@@ -1,0 +1,238 @@
+"""Entries as the hub holds them, and what was decided about each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
+from tandem_platform.exchange.rows import uplink
+from tandem_platform.sealing import with_wrap
+from tandem_platform.storage import Transaction
+from tandem_referral.store.permissions import Scope
+from tandem_referral.store.tables import entry, exchange, release, sweep
+
+RELEASED, WITHHELD, WAITING, VOIDED = "released", "withheld", "waiting-for-wrap", "voided"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about one entry and one recipient."""
+
+    entry_id: str
+    scope: Scope
+    result: str
+    rule: str
+    permission_id: str = ""
+    permission_version: int = 0
+
+
+def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
+    return {row.entry_id for row in tx.all(select(entry.c.entry_id).where(entry.c.entry_id.in_(list(entry_ids))))}
+
+
+def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
+    if values:
+        tx.execute(entry.insert(), list(values))
+
+
+def sealed(tx: Transaction, rows: Iterable[Row[Any]]) -> dict[str, SealedEntry]:
+    """The sealed entries behind *rows* of `entry`, with their late wraps; a shredded one is missing."""
+    found: dict[str, SealedEntry] = {}
+    by_log: dict[str, dict[int, Row[Any]]] = {}
+    for row in rows:
+        by_log.setdefault(uplink(row.origin_practice_id), {})[row.uplink_sequence] = row
+    log = exchange.log
+    for name, sequences in by_log.items():
+        query = select(log.c.sequence, log.c.body).where(log.c.log == name, log.c.sequence.in_(list(sequences)))
+        for kept in tx.all(query):
+            row = sequences[kept.sequence]
+            if kept.body is None or row.shredded:
+                continue
+            message = RowBody.FromString(kept.body).entry
+            if row.late_wrap is not None:
+                message = with_wrap(message, KeyWrap.FromString(row.late_wrap))
+            found[row.entry_id] = message
+    return found
+
+
+def find_own(tx: Transaction, entry_id: str, origin: str) -> Row[Any] | None:
+    return tx.first(select(entry).where(entry.c.entry_id == entry_id, entry.c.origin_practice_id == origin))
+
+
+def add_wrap(tx: Transaction, entry_id: str, wrap: KeyWrap) -> None:
+    tx.execute(update(entry).where(entry.c.entry_id == entry_id).values(late_wrap=wrap.SerializeToString()))
+
+
+def results(tx: Transaction, entry_ids: Iterable[str], recipient: str) -> dict[str, str]:
+    query = select(release.c.entry_id, release.c.result).where(
+        release.c.entry_id.in_(list(entry_ids)), release.c.recipient_practice_id == recipient
+    )
+    return {row.entry_id: row.result for row in tx.all(query)}
+
+
+def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> None:
+    """Keep the latest decision on each entry. Delivery and voiding of an earlier release stay on record in the audit chain."""
+    if not decisions:
+        return
+    insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    statement = insert_into(release)
+    changed = {name: statement.excluded[name] for name in ("result", "rule", "permission_id", "permission_version", "decided_at")}
+    tx.execute(
+        statement.on_conflict_do_update(index_elements=["entry_id", "recipient_practice_id"], set_=changed),
+        [
+            {
+                "entry_id": each.entry_id,
+                "recipient_practice_id": each.scope.recipient,
+                "episode_id": each.scope.episode_id,
+                "discloser_practice_id": each.scope.discloser,
+                "result": each.result,
+                "rule": each.rule,
+                "permission_id": each.permission_id,
+                "permission_version": each.permission_version,
+                "decided_at": now,
+            }
+            for each in decisions
+        ],
+    )
+
+
+def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
+    """Look again at everything of this scope that is not released."""
+    insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    statement = insert_into(sweep).values(
+        episode_id=scope.episode_id,
+        discloser_practice_id=scope.discloser,
+        recipient_practice_id=scope.recipient,
+        after_sequence=0,
+        asked_at=now,
+    )
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
+            set_={"after_sequence": 0, "asked_at": now},
+        )
+    )
+
+
+def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
+    rows = tx.all(select(sweep).order_by(sweep.c.asked_at, sweep.c.episode_id).limit(limit))
+    return [Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in rows]
+
+
+def sweep_position(tx: Transaction, scope: Scope) -> int | None:
+    """How far the sweep has come; taken exclusively, so that two sweepers do not work on one scope."""
+    row = tx.first(select(sweep.c.after_sequence).where(_sweep_of(scope)), lock="exclusive")
+    return None if row is None else int(row.after_sequence)
+
+
+def sweep_moved(tx: Transaction, scope: Scope, after: int | None) -> None:
+    """Continue above *after* next time; None ends the sweep."""
+    if after is None:
+        tx.execute(sweep.delete().where(_sweep_of(scope)))
+    else:
+        tx.execute(update(sweep).where(_sweep_of(scope)).values(after_sequence=after))
+
+
+def _sweep_of(scope: Scope) -> Any:
+    return and_(
+        sweep.c.episode_id == scope.episode_id,
+        sweep.c.discloser_practice_id == scope.discloser,
+        sweep.c.recipient_practice_id == scope.recipient,
+    )
+
+
+def of_scope(tx: Transaction, scope: Scope, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Entries of the scope's discloser in the order in which they came, and what was decided about each."""
+    joined = entry.outerjoin(
+        release, and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == scope.recipient)
+    )
+    query = (
+        select(entry, release.c.result)
+        .select_from(joined)
+        .where(
+            entry.c.episode_id == scope.episode_id,
+            entry.c.origin_practice_id == scope.discloser,
+            entry.c.uplink_sequence > after,
+        )
+        .order_by(entry.c.uplink_sequence)
+        .limit(limit)
+    )
+    return tx.all(query)
+
+
+def voided(tx: Transaction, entry_ids: Sequence[str], recipient: str, now: datetime) -> None:
+    if entry_ids:
+        tx.execute(
+            update(release)
+            .where(release.c.entry_id.in_(entry_ids), release.c.recipient_practice_id == recipient)
+            .values(result=VOIDED, voided_at=now)
+        )
+
+
+def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
+    """Rows of this scope's releases on the recipient's downlink that it has not acknowledged."""
+    from tandem_platform.exchange.log import acknowledged
+    from tandem_platform.exchange.rows import downlink
+
+    log = exchange.log
+    name = downlink(scope.recipient)
+    query = (
+        select(log.c.sequence, log.c.entry_id)
+        .join(entry, entry.c.entry_id == log.c.entry_id)
+        .where(
+            log.c.log == name,
+            log.c.sequence > acknowledged(tx, name),
+            log.c.episode_id == scope.episode_id,
+            entry.c.origin_practice_id == scope.discloser,
+            log.c.void_reason == "",
+        )
+        .order_by(log.c.sequence)
+    )
+    return tx.all(query)
+
+
+def delivered(tx: Transaction, origin: str, recipient: str, hashes: Mapping[str, bytes], now: datetime) -> list[str]:
+    """Note the delivery of entries of *origin* that were released to *recipient*, with the right hash; returns which were new."""
+    query = (
+        select(entry.c.entry_id, entry.c.content_hash)
+        .join(release, and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == recipient))
+        .where(
+            entry.c.entry_id.in_(list(hashes)),
+            entry.c.origin_practice_id == origin,
+            release.c.result.in_((RELEASED, VOIDED)),
+            release.c.delivered_at.is_(None),
+        )
+    )
+    fresh = [row.entry_id for row in tx.all(query) if hashes[row.entry_id] == row.content_hash]
+    if fresh:
+        tx.execute(
+            update(release)
+            .where(release.c.entry_id.in_(fresh), release.c.recipient_practice_id == recipient)
+            .values(delivered_at=now)
+        )
+    return fresh
+
+
+def kept(tx: Transaction, entry_ids: Sequence[str], recipient: str) -> None:
+    if entry_ids:
+        tx.execute(
+            update(release)
+            .where(release.c.entry_id.in_(entry_ids), release.c.recipient_practice_id == recipient)
+            .values(kept=True)
+        )
+
+
+def decision_on(tx: Transaction, entry_id: str, origin: str) -> Row[Any] | None:
+    return tx.first(select(release).where(release.c.entry_id == entry_id, release.c.discloser_practice_id == origin))
+
+
+def wraps_requested(tx: Transaction, entry_ids: Sequence[str], recipient: str, now: datetime) -> None:
+    tx.execute(
+        update(release)
+        .where(release.c.entry_id.in_(entry_ids), release.c.recipient_practice_id == recipient)
+        .values(wrap_requested_at=now)
+    )

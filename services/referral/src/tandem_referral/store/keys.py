@@ -1,0 +1,26 @@
+"""Practices' newest public keys, as their key bundles say."""
+
+from functools import lru_cache
+
+from sqlalchemy import select
+
+from tandem.directory.v1.directory_pb2 import SignedKeyBundle
+from tandem_platform.sealing import KeyBundle
+from tandem_platform.storage import Transaction
+from tandem_referral.store.tables import key_bundle
+
+
+def newest(tx: Transaction, practice_id: str) -> KeyBundle | None:
+    """The bundle with the highest version; it names all signing keys before it."""
+    row = tx.first(
+        select(key_bundle.c.bundle)
+        .where(key_bundle.c.practice_id == practice_id)
+        .order_by(key_bundle.c.version.desc())
+        .limit(1)
+    )
+    return None if row is None else _parsed(bytes(row.bundle))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(message: bytes) -> KeyBundle:
+    return KeyBundle.decoded(SignedKeyBundle.FromString(message).bundle)

@@ -1,0 +1,254 @@
+"""Permissions, their versions and their scopes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
+from tandem_care.categories import Basis, Category, Effect, Purpose
+from tandem_care.permission import Permission, PermissionState
+from tandem_platform.rpc import words
+from tandem_platform.storage import Transaction
+from tandem_referral.store.tables import permission, permission_version, revocation, scope
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """One direction of an episode. Its row is the lock between releasing and changing what may be released."""
+
+    episode_id: str
+    discloser: str
+    recipient: str
+
+
+def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    for each in sorted(scopes):
+        tx.execute(
+            insert(scope)
+            .values(episode_id=each.episode_id, discloser_practice_id=each.discloser, recipient_practice_id=each.recipient)
+            .on_conflict_do_nothing()
+        )
+
+
+def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:
+    """Hold off every change of permission in these scopes until the transaction ends. In one order, always."""
+    for each in sorted(set(scopes)):
+        tx.first(_one(each), lock="shared")
+
+
+def lock_scope_exclusive(tx: Transaction, each: Scope) -> None:
+    """Wait for releases under way in this scope, then hold off further ones until the transaction ends."""
+    tx.first(_one(each), lock="exclusive")
+
+
+def _one(each: Scope) -> Select[Any]:
+    return select(scope.c.version).where(
+        scope.c.episode_id == each.episode_id,
+        scope.c.discloser_practice_id == each.discloser,
+        scope.c.recipient_practice_id == each.recipient,
+    )
+
+
+def _categories(numbers: Iterable[int]) -> bytes:
+    return ",".join(str(number) for number in sorted(set(numbers))).encode()
+
+
+def _numbers(stored: bytes) -> list[int]:
+    return [int(number) for number in stored.decode().split(",")]
+
+
+def insert(tx: Transaction, made: PermissionMessage, *, recorded_by: str, base: bool, now: datetime) -> None:
+    """Store version 1. Its id must be fresh."""
+    tx.execute(
+        permission.insert().values(
+            permission_id=made.permission_id,
+            version=made.version,
+            episode_id=made.episode_id,
+            discloser_practice_id=made.discloser_practice_id,
+            recipient_practice_id=made.recipient_practice_id,
+            recorded_by=recorded_by,
+            categories=_categories(made.categories),
+            purpose=made.purpose,
+            basis=made.basis,
+            effect=made.effect,
+            state=made.state,
+            starts_at=_time(made, "starts_at"),
+            ends_at=_time(made, "ends_at"),
+            history_from=_time(made, "history_from"),
+            evidence_hash=made.evidence_hash,
+            base=base,
+            changed_at=now,
+        )
+    )
+    _add_version(tx, made.permission_id, made.version, made.state, recorded_by, now)
+
+
+def _time(message: PermissionMessage, field: str) -> datetime | None:
+    from datetime import UTC
+
+    return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None  # type: ignore[arg-type, no-any-return]
+
+
+def _add_version(tx: Transaction, permission_id: str, version: int, state: str, by: str, now: datetime) -> None:
+    tx.execute(
+        permission_version.insert().values(
+            permission_id=permission_id, version=version, state=state, changed_by=by, changed_at=now
+        )
+    )
+
+
+def set_state(tx: Transaction, row: Row[Any], state: str, by: str, now: datetime) -> int:
+    """A new version in *state*; returns its number."""
+    version = int(row.version) + 1
+    tx.execute(
+        update(permission)
+        .where(permission.c.permission_id == row.permission_id)
+        .values(version=version, state=state, changed_at=now)
+    )
+    _add_version(tx, row.permission_id, version, state, by, now)
+    return version
+
+
+def find(tx: Transaction, permission_id: str) -> Row[Any] | None:
+    return tx.first(select(permission).where(permission.c.permission_id == permission_id))
+
+
+def scope_of(row: Row[Any]) -> Scope:
+    return Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id)
+
+
+def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Permission]]:
+    """Every scope's permissions, for the decision. Read after the scopes' locks were taken."""
+    wanted = sorted(set(scopes))
+    found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
+    if wanted:
+        keys = [(each.episode_id, each.discloser, each.recipient) for each in wanted]
+        columns = tuple_(permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id)
+        for row in tx.all(select(permission).where(columns.in_(keys))):
+            found[scope_of(row)].append(to_rule(row))
+    return found
+
+
+def to_rule(row: Row[Any]) -> Permission:
+    return Permission(
+        id=row.permission_id,
+        version=row.version,
+        discloser=row.discloser_practice_id,
+        recipient=row.recipient_practice_id,
+        episode=row.episode_id,
+        categories=frozenset(Category(words.category_code(number)) for number in _numbers(row.categories)),
+        purpose=Purpose(words.purpose_code(row.purpose)),
+        basis=Basis(words.basis_code(row.basis)),
+        effect=Effect(words.effect_code(row.effect)),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        history_from=row.history_from,
+        # What has not started is kept from permitting by its start, which the decision reads too.
+        state=PermissionState.ACTIVE if row.state == PENDING else PermissionState(row.state),
+    )
+
+
+def to_message(row: Row[Any]) -> PermissionMessage:
+    message = PermissionMessage(
+        permission_id=row.permission_id,
+        version=row.version,
+        episode_id=row.episode_id,
+        discloser_practice_id=row.discloser_practice_id,
+        recipient_practice_id=row.recipient_practice_id,
+        categories=_numbers(row.categories),  # type: ignore[arg-type]
+        purpose=row.purpose,
+        basis=row.basis,
+        effect=row.effect,
+        state=row.state,
+        evidence_hash=row.evidence_hash,
+    )
+    message.starts_at.FromDatetime(row.starts_at)
+    message.changed_at.FromDatetime(row.changed_at)
+    if row.ends_at is not None:
+        message.ends_at.FromDatetime(row.ends_at)
+    if row.history_from is not None:
+        message.history_from.FromDatetime(row.history_from)
+    return message
+
+
+def visible_to(practice_id: str) -> Any:
+    """A practice sees what it discloses by and what it is permitted; a denial is the discloser's alone."""
+    permits = words.effect_number(Effect.PERMIT)
+    return or_(
+        permission.c.discloser_practice_id == practice_id,
+        and_(permission.c.recipient_practice_id == practice_id, permission.c.effect == permits),
+    )
+
+
+def listed(tx: Transaction, practice_id: str, episode_id: str, after: str, limit: int) -> Sequence[Row[Any]]:
+    query = select(permission).where(visible_to(practice_id), permission.c.permission_id > after)
+    if episode_id:
+        query = query.where(permission.c.episode_id == episode_id)
+    return tx.all(query.order_by(permission.c.permission_id).limit(limit))
+
+
+def find_visible(tx: Transaction, permission_id: str, practice_id: str) -> Row[Any] | None:
+    return tx.first(select(permission).where(permission.c.permission_id == permission_id, visible_to(practice_id)))
+
+
+def due(tx: Transaction, now: datetime, limit: int = 200) -> Sequence[Row[Any]]:
+    """Permissions whose time has come: to start, or to end."""
+    starting = and_(permission.c.state == PENDING, permission.c.starts_at <= now)
+    ending = and_(permission.c.state.in_((PENDING, "active", "held")), permission.c.ends_at <= now)
+    return tx.all(select(permission).where(or_(starting, ending)).order_by(permission.c.permission_id).limit(limit))
+
+
+def note_revocation(tx: Transaction, recipient: str, permission_id: str, version: int) -> None:
+    """Number the revocation for its recipient, under the scope's exclusive lock and the recipient's own counting row."""
+    last = tx.first(
+        select(func.coalesce(func.max(revocation.c.number), 0).label("number")).where(
+            revocation.c.recipient_practice_id == recipient
+        )
+    )
+    assert last is not None
+    tx.execute(
+        revocation.insert().values(
+            recipient_practice_id=recipient, number=last.number + 1, permission_id=permission_id, permission_version=version
+        )
+    )
+
+
+def revocations_above(tx: Transaction, recipient: str, number: int) -> Sequence[Row[Any]]:
+    return tx.all(
+        select(revocation)
+        .where(revocation.c.recipient_practice_id == recipient, revocation.c.number > number)
+        .order_by(revocation.c.number)
+    )
+
+
+def acknowledge_revocation(tx: Transaction, recipient: str, permission_id: str, now: datetime) -> None:
+    tx.execute(
+        update(revocation)
+        .where(
+            revocation.c.recipient_practice_id == recipient,
+            revocation.c.permission_id == permission_id,
+            revocation.c.acknowledged_at.is_(None),
+        )
+        .values(acknowledged_at=now)
+    )
+
+
+def not_active_now(tx: Transaction, permission_ids: Iterable[str], now: datetime) -> set[str]:
+    """Which of these permit nothing at *now*."""
+    wanted = set(permission_ids)
+    if not wanted:
+        return set()
+    columns = (permission.c.permission_id, permission.c.state, permission.c.starts_at, permission.c.ends_at)
+    active = {
+        row.permission_id
+        for row in tx.all(select(*columns).where(permission.c.permission_id.in_(wanted)))
+        if row.state == "active" and row.starts_at <= now and (row.ends_at is None or now < row.ends_at)
+    }
+    return wanted - active

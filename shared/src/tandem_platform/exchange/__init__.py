@@ -1,0 +1,1 @@
+"""Two sequenced logs per clinic: how rows are numbered, signed, carried and applied."""
