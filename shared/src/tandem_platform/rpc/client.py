@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -16,6 +16,11 @@ from tandem_platform.rpc.status import DETAILS_KEY, foreign_refusal, refusal_in
 from tandem_platform.rpc.tls import HUB_SERVER_NAME, TlsFiles, TlsMaterial, TlsSource
 
 _ATTEMPTS = 4
+
+if TYPE_CHECKING:
+    MultiCallable = grpc.UnaryUnaryMultiCallable[Any, Any]
+else:  # generic in the stubs only
+    MultiCallable = grpc.UnaryUnaryMultiCallable
 
 
 def secure_channel(
@@ -100,7 +105,7 @@ class SecureChannel(grpc.Channel):
         request_serializer: Callable[[Any], bytes] | None = None,
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
-    ) -> "grpc.UnaryUnaryMultiCallable[Any, Any]":
+    ) -> MultiCallable:
         return _TimedCall(self, method, request_serializer, response_deserializer, self._default_timeout)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,7 +133,7 @@ class SecureChannel(grpc.Channel):
         self.close()
 
 
-class _TimedCall(grpc.UnaryUnaryMultiCallable[Any, Any]):
+class _TimedCall(MultiCallable):
     def __init__(
         self,
         channel: SecureChannel,
@@ -140,9 +145,9 @@ class _TimedCall(grpc.UnaryUnaryMultiCallable[Any, Any]):
         self._channel = channel
         self._form = (method, serialize, deserialize)
         self._default_timeout = default_timeout
-        self._made: tuple[grpc.Channel, grpc.UnaryUnaryMultiCallable[Any, Any]] | None = None
+        self._made: tuple[grpc.Channel, MultiCallable] | None = None
 
-    def _callable(self) -> "grpc.UnaryUnaryMultiCallable[Any, Any]":
+    def _callable(self) -> MultiCallable:
         inner = self._channel.current()
         made = self._made
         if made is None or made[0] is not inner:

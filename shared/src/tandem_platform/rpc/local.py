@@ -8,6 +8,7 @@ import grpc
 from google.rpc.code_pb2 import Code as WireCode
 from google.rpc.status_pb2 import Status
 
+from tandem_platform.rpc.client import MultiCallable
 from tandem_platform.rpc.dispatch import Dispatcher
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.status import DETAILS_KEY, RpcRefusal
@@ -76,7 +77,7 @@ class LocalChannel(grpc.Channel):
         request_serializer: Callable[[Any], bytes] | None = None,
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
-    ) -> "grpc.UnaryUnaryMultiCallable[Any, Any]":
+    ) -> MultiCallable:
         return _LocalCall(self, method, request_serializer, response_deserializer)
 
     def exchange(self, method: str, request: bytes, timeout: float | None, traceparent: str) -> bytes:
@@ -106,7 +107,7 @@ class LocalChannel(grpc.Channel):
     def subscribe(
         self,
         callback: Callable[[grpc.ChannelConnectivity], None],
-        try_to_connect: bool | None = False,  # noqa: ARG002 - the signature is gRPC's
+        try_to_connect: bool | None = False,
     ) -> None:
         callback(grpc.ChannelConnectivity.READY)
 
@@ -123,7 +124,7 @@ class LocalChannel(grpc.Channel):
         self.close()
 
 
-class _LocalCall(grpc.UnaryUnaryMultiCallable[Any, Any]):
+class _LocalCall(MultiCallable):
     def __init__(
         self,
         channel: LocalChannel,
