@@ -53,7 +53,14 @@ def stage(
         staging = tx.notes[_STAGED] = _Staging()
         tx.before_commit(_append_staged)
     staging.rows.append(
-        _Staged(log, body.SerializeToString(deterministic=True), entry_id, episode_id, permission_id, at or datetime.now(UTC))
+        _Staged(
+            log,
+            body.SerializeToString(deterministic=True),
+            entry_id,
+            episode_id,
+            permission_id,
+            at or datetime.now(UTC),
+        )
     )
 
 
@@ -76,7 +83,9 @@ def _append_staged(tx: Transaction) -> None:
         before = heads[row.log]
         hash_of_body = body_hash(row.body)
         sequence = before.sequence + 1
-        after = Position(before.epoch, sequence, row_hash(row.log, before.epoch, sequence, before.hash, hash_of_body))
+        after = Position(
+            before.epoch, sequence, row_hash(row.log, before.epoch, sequence, before.hash, hash_of_body)
+        )
         heads[row.log] = after
         values.append(
             {
@@ -106,7 +115,11 @@ def _append_staged(tx: Transaction) -> None:
 def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
     head = tables_of(tx.database.metadata).head
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    query = select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash).where(head.c.log.in_(logs)).order_by(head.c.log)
+    query = (
+        select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash)
+        .where(head.c.log.in_(logs))
+        .order_by(head.c.log)
+    )
     rows = tx.all(query, lock="exclusive")
     if len(rows) < len(logs):
         fresh = [{"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH} for log in logs]
@@ -127,17 +140,33 @@ def position_at(tx: Transaction, log: str, sequence: int) -> Position | None:
     if sequence == 0:
         return START
     rows = tables_of(tx.database.metadata).log
-    row = tx.first(select(rows.c.epoch, rows.c.sequence, rows.c.hash).where(rows.c.log == log, rows.c.sequence == sequence))
+    row = tx.first(
+        select(rows.c.epoch, rows.c.sequence, rows.c.hash).where(
+            rows.c.log == log, rows.c.sequence == sequence
+        )
+    )
     return None if row is None else Position(row.epoch, row.sequence, row.hash)
 
 
 def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_000_000) -> list[LogRow]:
     """At most *limit* rows above sequence *after*, in order; fewer if they would not fit in *max_bytes*, but never none for that reason."""
     rows = tables_of(tx.database.metadata).log
-    columns = (rows.c.epoch, rows.c.sequence, rows.c.previous_hash, rows.c.body_hash, rows.c.body, rows.c.void_reason)
-    found = []
+    columns = (
+        rows.c.epoch,
+        rows.c.sequence,
+        rows.c.previous_hash,
+        rows.c.body_hash,
+        rows.c.body,
+        rows.c.void_reason,
+    )
+    found: list[LogRow] = []
     size = 0
-    for row in tx.all(select(*columns).where(rows.c.log == log, rows.c.sequence > after).order_by(rows.c.sequence).limit(limit)):
+    for row in tx.all(
+        select(*columns)
+        .where(rows.c.log == log, rows.c.sequence > after)
+        .order_by(rows.c.sequence)
+        .limit(limit)
+    ):
         message = LogRow(
             epoch=row.epoch,
             sequence=row.sequence,
@@ -167,7 +196,9 @@ def void(tx: Transaction, log: str, sequences: Sequence[int], reason: str) -> No
 def acknowledge(tx: Transaction, log: str, sequence: int) -> None:
     """The log's reader has told that its cursor is at *sequence*."""
     head = tables_of(tx.database.metadata).head
-    tx.execute(update(head).where(head.c.log == log, head.c.acknowledged < sequence).values(acknowledged=sequence))
+    tx.execute(
+        update(head).where(head.c.log == log, head.c.acknowledged < sequence).values(acknowledged=sequence)
+    )
 
 
 def acknowledged(tx: Transaction, log: str) -> int:
@@ -176,7 +207,9 @@ def acknowledged(tx: Transaction, log: str) -> int:
     return 0 if row is None else row.acknowledged
 
 
-def open_epoch(tx: Transaction, log: str, epoch: int, after: Position, common: int, lost: Sequence[LogRow] = ()) -> None:
+def open_epoch(
+    tx: Transaction, log: str, epoch: int, after: Position, common: int, lost: Sequence[LogRow] = ()
+) -> None:
     """Continue *log* in a new *epoch* above *after*: its peer's cursor, which this database, restored from a backup, has lost.
 
     Rows up to sequence *common* are the same on both sides.
@@ -194,7 +227,13 @@ def open_epoch(tx: Transaction, log: str, epoch: int, after: Position, common: i
     tx.execute(
         update(tables.head)
         .where(tables.head.c.log == log)
-        .values(epoch=epoch, sequence=after.sequence, hash=after.hash, published=after.sequence, acknowledged=after.sequence)
+        .values(
+            epoch=epoch,
+            sequence=after.sequence,
+            hash=after.hash,
+            published=after.sequence,
+            acknowledged=after.sequence,
+        )
     )
     given_back = {row.body_hash for row in lost}
     for row in ours:

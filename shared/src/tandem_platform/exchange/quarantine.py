@@ -12,7 +12,17 @@ from tandem_platform.exchange.tables import tables_of
 from tandem_platform.storage.database import Transaction
 
 
-def park(tx: Transaction, log: str, position: Position, episode_id: str, body: bytes, reason: str, *, own_fault: bool, at: datetime) -> None:
+def park(
+    tx: Transaction,
+    log: str,
+    position: Position,
+    episode_id: str,
+    body: bytes,
+    reason: str,
+    *,
+    own_fault: bool,
+    at: datetime,
+) -> None:
     """Set a row aside; its log goes on without it. *reason* is a code without content."""
     table = tables_of(tx.database.metadata).quarantine
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
@@ -35,19 +45,34 @@ def park(tx: Transaction, log: str, position: Position, episode_id: str, body: b
 def parked_episodes(tx: Transaction, log: str) -> set[str]:
     """Episodes whose content queues; rows without an episode are parked alone and hold nobody up."""
     table = tables_of(tx.database.metadata).quarantine
-    return {row.episode_id for row in tx.all(select(table.c.episode_id).where(table.c.log == log, table.c.episode_id != "").distinct())}
+    return {
+        row.episode_id
+        for row in tx.all(
+            select(table.c.episode_id).where(table.c.log == log, table.c.episode_id != "").distinct()
+        )
+    }
 
 
 def rows_of(tx: Transaction, log: str, episode_id: str) -> Sequence[Row[Any]]:
     """An episode's parked rows, in their log's order."""
     table = tables_of(tx.database.metadata).quarantine
-    return tx.all(select(table).where(table.c.log == log, table.c.episode_id == episode_id).order_by(table.c.sequence))
+    return tx.all(
+        select(table).where(table.c.log == log, table.c.episode_id == episode_id).order_by(table.c.sequence)
+    )
 
 
 def listed(tx: Transaction, log: str | None = None) -> Sequence[Row[Any]]:
     """All parked rows, without their content."""
     table = tables_of(tx.database.metadata).quarantine
-    query = select(table.c.log, table.c.sequence, table.c.epoch, table.c.episode_id, table.c.reason, table.c.own_fault, table.c.parked_at)
+    query = select(
+        table.c.log,
+        table.c.sequence,
+        table.c.epoch,
+        table.c.episode_id,
+        table.c.reason,
+        table.c.own_fault,
+        table.c.parked_at,
+    )
     if log is not None:
         query = query.where(table.c.log == log)
     return tx.all(query.order_by(table.c.log, table.c.sequence))

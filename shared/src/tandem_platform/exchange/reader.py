@@ -19,7 +19,15 @@ from sqlalchemy.exc import OperationalError
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange import log as logs
 from tandem_platform.exchange import quarantine
-from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, BrokenRow, Position, Verify, chain, head_message
+from tandem_platform.exchange.rows import (
+    FIRST_EPOCH,
+    GENESIS_HASH,
+    BrokenRow,
+    Position,
+    Verify,
+    chain,
+    head_message,
+)
 from tandem_platform.exchange.tables import tables_of
 from tandem_platform.storage.database import Database, Transaction
 
@@ -122,7 +130,9 @@ class LogReader:
         self._now = now
         self._faults = FaultWindow()
 
-    def apply(self, log: str, rows: Sequence[LogRow], *, authoritative: bool, kafka_offset: int | None = None) -> Applied:
+    def apply(
+        self, log: str, rows: Sequence[LogRow], *, authoritative: bool, kafka_offset: int | None = None
+    ) -> Applied:
         """Apply what of *rows* comes next.
 
         A Kafka copy is a hint (*authoritative* false): broken, it is reported and dropped.
@@ -133,7 +143,9 @@ class LogReader:
             raise ReaderStopped
         return self._database.run(lambda tx: self._apply(tx, log, rows, authoritative, kafka_offset))
 
-    def _apply(self, tx: Transaction, log: str, rows: Sequence[LogRow], authoritative: bool, kafka_offset: int | None) -> Applied:
+    def _apply(
+        self, tx: Transaction, log: str, rows: Sequence[LogRow], authoritative: bool, kafka_offset: int | None
+    ) -> Applied:
         cursor, stopped = lock_cursor(tx, log)
         if stopped:
             raise LogStopped(stopped)
@@ -163,9 +175,13 @@ class LogReader:
         waiting = done < covered
         if not waiting and len(run) == len(fresh) and covered == len(run):
             self._note_offset(tx, log, kafka_offset)
-        return Applied(cursor, rows=done, gap=len(run) < len(fresh), waiting=waiting, unsigned=len(run) - covered)
+        return Applied(
+            cursor, rows=done, gap=len(run) < len(fresh), waiting=waiting, unsigned=len(run) - covered
+        )
 
-    def _covered(self, tx: Transaction, log: str, rows: Sequence[LogRow], positions: Sequence[Position]) -> int:
+    def _covered(
+        self, tx: Transaction, log: str, rows: Sequence[LogRow], positions: Sequence[Position]
+    ) -> int:
         """How many rows, from the first, the last valid signature covers."""
         verify = self._verifier_of(tx, log)
         for index in range(len(rows) - 1, -1, -1):
@@ -175,7 +191,9 @@ class LogReader:
                 return index + 1
         return 0
 
-    def _take(self, tx: Transaction, log: str, items: Sequence[tuple[Position, RowBody | None, bytes]]) -> int:
+    def _take(
+        self, tx: Transaction, log: str, items: Sequence[tuple[Position, RowBody | None, bytes]]
+    ) -> int:
         """Give the rows effect; return how many were dealt with, which is fewer if one must wait for a command."""
         ready: list[Item] = []
         taken = 0
@@ -188,7 +206,9 @@ class LogReader:
                 break
             episode = self._handler.episode_of(body) if body.WhichOneof("content") else None
             if episode is not None and episode in parked:
-                quarantine.park(tx, log, position, episode, raw, "queued-behind", own_fault=False, at=self._now())
+                quarantine.park(
+                    tx, log, position, episode, raw, "queued-behind", own_fault=False, at=self._now()
+                )
             else:
                 ready.append(Item(log, position, body))
             taken += 1
@@ -216,7 +236,9 @@ class LogReader:
         episode = self._handler.episode_of(item.body) or ""
         raw = item.body.SerializeToString(deterministic=True)
         if episode in parked:
-            quarantine.park(tx, log, item.position, episode, raw, "queued-behind", own_fault=False, at=self._now())
+            quarantine.park(
+                tx, log, item.position, episode, raw, "queued-behind", own_fault=False, at=self._now()
+            )
             return
         try:
             with tx.savepoint():
@@ -225,7 +247,9 @@ class LogReader:
         except OperationalError:
             raise
         except RowFault as fault:
-            quarantine.park(tx, log, item.position, episode, raw, fault.reason, own_fault=False, at=self._now())
+            quarantine.park(
+                tx, log, item.position, episode, raw, fault.reason, own_fault=False, at=self._now()
+            )
             parked.add(episode)
         except Exception as fault:
             _log.error("row failed", extra={"fault": type(fault).__name__})
@@ -240,25 +264,28 @@ class LogReader:
     def retry(self, log: str, episode_id: str) -> tuple[int, int]:
         """Apply an episode's parked rows again, in order, up to the first that fails. Returns (applied, still parked)."""
 
-        def work(tx: Transaction) -> tuple[int, int]:
-            lock_cursor(tx, log)
-            applied = 0
-            for row in quarantine.rows_of(tx, log, episode_id):
-                item = Item(log, Position(row.epoch, row.sequence, b""), RowBody.FromString(row.body))
-                try:
-                    with tx.savepoint():
-                        self._handler.apply(tx, [item])
-                except OperationalError:
-                    raise
-                except Exception as fault:
-                    reason = fault.reason if isinstance(fault, RowFault) else "internal"
-                    quarantine.failed_again(tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault))
-                    break
-                quarantine.release(tx, log, row.sequence)
-                applied += 1
-            return applied, len(quarantine.rows_of(tx, log, episode_id))
+        return self._database.run(lambda tx: self.retry_in(tx, log, episode_id))
 
-        return self._database.run(work)
+    def retry_in(self, tx: Transaction, log: str, episode_id: str) -> tuple[int, int]:
+        """As `retry`, in a transaction of the caller's."""
+        lock_cursor(tx, log)
+        applied = 0
+        for row in quarantine.rows_of(tx, log, episode_id):
+            item = Item(log, Position(row.epoch, row.sequence, b""), RowBody.FromString(row.body))
+            try:
+                with tx.savepoint():
+                    self._handler.apply(tx, [item])
+            except OperationalError:
+                raise
+            except Exception as fault:
+                reason = fault.reason if isinstance(fault, RowFault) else "internal"
+                quarantine.failed_again(
+                    tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault)
+                )
+                break
+            quarantine.release(tx, log, row.sequence)
+            applied += 1
+        return applied, len(quarantine.rows_of(tx, log, episode_id))
 
     def _stop(self, tx: Transaction, log: str, reason: str) -> None:
         cursor = tables_of(tx.database.metadata).cursor
@@ -285,7 +312,9 @@ def _unbroken_run(rows: Sequence[LogRow]) -> list[LogRow]:
     return run
 
 
-def _decoded(log: str, rows: Sequence[LogRow], positions: Sequence[Position]) -> list[tuple[Position, RowBody | None, bytes]]:
+def _decoded(
+    log: str, rows: Sequence[LogRow], positions: Sequence[Position]
+) -> list[tuple[Position, RowBody | None, bytes]]:
     """Bodies, None for voids. A body that its own writer signed and that does not parse is an empty one: the handler faults it."""
     decoded: list[tuple[Position, RowBody | None, bytes]] = []
     for row, position in zip(rows, positions, strict=False):
@@ -316,9 +345,19 @@ def lock_cursor(tx: Transaction, log: str) -> tuple[Position, str]:
 def cursor_of(tx: Transaction, log: str) -> Position:
     cursor = tables_of(tx.database.metadata).cursor
     row = tx.first(select(cursor.c.epoch, cursor.c.sequence, cursor.c.hash).where(cursor.c.log == log))
-    return Position(FIRST_EPOCH, 0, GENESIS_HASH) if row is None else Position(row.epoch, row.sequence, row.hash)
+    return (
+        Position(FIRST_EPOCH, 0, GENESIS_HASH) if row is None else Position(row.epoch, row.sequence, row.hash)
+    )
 
 
 def move_cursor(tx: Transaction, log: str, to: Position) -> None:
     cursor = tables_of(tx.database.metadata).cursor
-    tx.execute(update(cursor).where(cursor.c.log == log).values(epoch=to.epoch, sequence=to.sequence, hash=to.hash))
+    tx.execute(
+        update(cursor).where(cursor.c.log == log).values(epoch=to.epoch, sequence=to.sequence, hash=to.hash)
+    )
+
+
+def restart(tx: Transaction, log: str) -> None:
+    """Let a log that stands still go on; its writer has opened an epoch, or an operator has looked."""
+    cursor = tables_of(tx.database.metadata).cursor
+    tx.execute(update(cursor).where(cursor.c.log == log).values(stopped=""))

@@ -8,7 +8,7 @@ from tandem.exchange.v1.exchange_pb2 import LogRow
 from tandem_platform.exchange import log as logs
 from tandem_platform.exchange.rows import Sign, sign_batch
 from tandem_platform.exchange.tables import tables_of
-from tandem_platform.exchange.transport.port import PublishFailed, Publisher, Transport
+from tandem_platform.exchange.transport.port import Publisher, PublishFailed, Transport
 from tandem_platform.storage.database import Database, Transaction
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,11 @@ class Relay:
 
     def _due(self, tx: Transaction) -> list[tuple[str, int]]:
         head = tables_of(tx.database.metadata).head
-        query = select(head.c.log, head.c.published).where(head.c.sequence > head.c.published).order_by(head.c.log)
+        query = (
+            select(head.c.log, head.c.published)
+            .where(head.c.sequence > head.c.published)
+            .order_by(head.c.log)
+        )
         return [(row.log, row.published) for row in tx.all(query)]
 
     def _publish(self, name: str, published: int) -> bool:
@@ -119,7 +123,10 @@ class Relay:
             if grpc_only:
                 tx.execute(
                     update(tables.log)
-                    .where(tables.log.c.log == name, tables.log.c.sequence.in_([row.sequence for row in grpc_only]))
+                    .where(
+                        tables.log.c.log == name,
+                        tables.log.c.sequence.in_([row.sequence for row in grpc_only]),
+                    )
                     .values(grpc_only=True)
                 )
 
@@ -128,10 +135,12 @@ class Relay:
     def republish(self, name: str, after: int) -> None:
         """The broker came back empty: publish again what the reader has not acknowledged."""
         head = tables_of(self._database.metadata).head
-        self._database.run(lambda tx: tx.execute(update(head).where(head.c.log == name, head.c.published > after).values(published=after)))
+        self._database.run(
+            lambda tx: tx.execute(
+                update(head).where(head.c.log == name, head.c.published > after).values(published=after)
+            )
+        )
 
     def close(self) -> None:
         if self._publisher is not None:
             self._publisher.close()
-
-

@@ -78,7 +78,13 @@ def position_of(log: str, row: LogRow) -> Position:
 def head_message(log: str, position: Position) -> bytes:
     """What the writer signs for a batch that ends at *position*."""
     name = log.encode()
-    return b"tandem-head-1" + struct.pack(">H", len(name)) + name + struct.pack(">QQ", position.epoch, position.sequence) + position.hash
+    return (
+        b"tandem-head-1"
+        + struct.pack(">H", len(name))
+        + name
+        + struct.pack(">QQ", position.epoch, position.sequence)
+        + position.hash
+    )
 
 
 def epoch_message(log: str, epoch: int, after: Position) -> bytes:

@@ -13,7 +13,11 @@ from tandem.common.v1.common_pb2 import Basis, Category, Effect, Purpose
 @cache
 def _codes(enum: EnumDescriptor) -> dict[int, str]:
     prefix = enum.name.upper() + "_"
-    return {value.number: value.name.removeprefix(prefix).lower().replace("_", "-") for value in enum.values if value.number}
+    return {
+        value.number: value.name.removeprefix(prefix).lower().replace("_", "-")
+        for value in enum.values
+        if value.number
+    }
 
 
 @cache
@@ -25,7 +29,7 @@ def category_code(number: int) -> str:
     return _codes(Category.DESCRIPTOR).get(number, "")
 
 
-def category_number(code: str) -> Category:
+def category_number(code: str) -> "Category.ValueType":
     return Category.ValueType(_numbers(Category.DESCRIPTOR).get(code, 0))
 
 
@@ -33,7 +37,7 @@ def purpose_code(number: int) -> str:
     return _codes(Purpose.DESCRIPTOR).get(number, "")
 
 
-def purpose_number(code: str) -> Purpose:
+def purpose_number(code: str) -> "Purpose.ValueType":
     return Purpose.ValueType(_numbers(Purpose.DESCRIPTOR).get(code, 0))
 
 
@@ -41,7 +45,7 @@ def basis_code(number: int) -> str:
     return _codes(Basis.DESCRIPTOR).get(number, "")
 
 
-def basis_number(code: str) -> Basis:
+def basis_number(code: str) -> "Basis.ValueType":
     return Basis.ValueType(_numbers(Basis.DESCRIPTOR).get(code, 0))
 
 
@@ -49,5 +53,5 @@ def effect_code(number: int) -> str:
     return _codes(Effect.DESCRIPTOR).get(number, "")
 
 
-def effect_number(code: str) -> Effect:
+def effect_number(code: str) -> "Effect.ValueType":
     return Effect.ValueType(_numbers(Effect.DESCRIPTOR).get(code, 0))

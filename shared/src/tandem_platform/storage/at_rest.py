@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -10,8 +11,8 @@ _NONCE = 12
 
 
 class _Installed:
-    ciphers: dict[bytes, AESGCM] = {}
-    current: bytes | None = None
+    ciphers: ClassVar[dict[bytes, AESGCM]] = {}
+    current: ClassVar[bytes | None] = None
 
 
 def install(key: bytes) -> None:

@@ -93,11 +93,21 @@ class Database:
         self._writer = threading.Lock()
         self._writing_thread: int | None = None
         if self.is_sqlite:
-            self.engine = create_engine(self.url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=pool_size, max_overflow=52)
+            self.engine = create_engine(
+                self.url,
+                connect_args={"timeout": 30, "check_same_thread": False},
+                pool_size=pool_size,
+                max_overflow=52,
+            )
             event.listen(self.engine, "connect", _prepare_sqlite)
         else:
             self.engine = create_engine(
-                self.url, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, isolation_level="READ COMMITTED", connect_args={"connect_timeout": 5}
+                self.url,
+                pool_size=pool_size,
+                max_overflow=20,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": 5},
             )
 
     @contextmanager
@@ -116,7 +126,9 @@ class Database:
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
         if self._writing_thread == threading.get_ident():
-            raise RuntimeError("a write transaction is open on this thread already: pass it on instead of opening another")
+            raise RuntimeError(
+                "a write transaction is open on this thread already: pass it on instead of opening another"
+            )
         with self._writer:
             self._writing_thread = threading.get_ident()
             try:

@@ -9,7 +9,8 @@ from sqlalchemy import Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
-from tandem_platform.exchange.rows import uplink
+from tandem_platform.exchange.log import acknowledged
+from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
 from tandem_referral.store.permissions import Scope
@@ -31,7 +32,9 @@ class Decided:
 
 
 def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
-    return {row.entry_id for row in tx.all(select(entry.c.entry_id).where(entry.c.entry_id.in_(list(entry_ids))))}
+    return {
+        row.entry_id for row in tx.all(select(entry.c.entry_id).where(entry.c.entry_id.in_(list(entry_ids))))
+    }
 
 
 def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
@@ -47,7 +50,9 @@ def sealed(tx: Transaction, rows: Iterable[Row[Any]]) -> dict[str, SealedEntry]:
         by_log.setdefault(uplink(row.origin_practice_id), {})[row.uplink_sequence] = row
     log = exchange.log
     for name, sequences in by_log.items():
-        query = select(log.c.sequence, log.c.body).where(log.c.log == name, log.c.sequence.in_(list(sequences)))
+        query = select(log.c.sequence, log.c.body).where(
+            log.c.log == name, log.c.sequence.in_(list(sequences))
+        )
         for kept in tx.all(query):
             row = sequences[kept.sequence]
             if kept.body is None or row.shredded:
@@ -80,7 +85,10 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
         return
     insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     statement = insert_into(release)
-    changed = {name: statement.excluded[name] for name in ("result", "rule", "permission_id", "permission_version", "decided_at")}
+    changed = {
+        name: statement.excluded[name]
+        for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
+    }
     tx.execute(
         statement.on_conflict_do_update(index_elements=["entry_id", "recipient_practice_id"], set_=changed),
         [
@@ -148,7 +156,8 @@ def _sweep_of(scope: Scope) -> Any:
 def of_scope(tx: Transaction, scope: Scope, after: int, limit: int) -> Sequence[Row[Any]]:
     """Entries of the scope's discloser in the order in which they came, and what was decided about each."""
     joined = entry.outerjoin(
-        release, and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == scope.recipient)
+        release,
+        and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == scope.recipient),
     )
     query = (
         select(entry, release.c.result)
@@ -175,9 +184,6 @@ def voided(tx: Transaction, entry_ids: Sequence[str], recipient: str, now: datet
 
 def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
     """Rows of this scope's releases on the recipient's downlink that it has not acknowledged."""
-    from tandem_platform.exchange.log import acknowledged
-    from tandem_platform.exchange.rows import downlink
-
     log = exchange.log
     name = downlink(scope.recipient)
     query = (
@@ -195,11 +201,16 @@ def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
     return tx.all(query)
 
 
-def delivered(tx: Transaction, origin: str, recipient: str, hashes: Mapping[str, bytes], now: datetime) -> list[str]:
+def delivered(
+    tx: Transaction, origin: str, recipient: str, hashes: Mapping[str, bytes], now: datetime
+) -> list[str]:
     """Note the delivery of entries of *origin* that were released to *recipient*, with the right hash; returns which were new."""
     query = (
         select(entry.c.entry_id, entry.c.content_hash)
-        .join(release, and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == recipient))
+        .join(
+            release,
+            and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == recipient),
+        )
         .where(
             entry.c.entry_id.in_(list(hashes)),
             entry.c.origin_practice_id == origin,
@@ -227,7 +238,9 @@ def kept(tx: Transaction, entry_ids: Sequence[str], recipient: str) -> None:
 
 
 def decision_on(tx: Transaction, entry_id: str, origin: str) -> Row[Any] | None:
-    return tx.first(select(release).where(release.c.entry_id == entry_id, release.c.discloser_practice_id == origin))
+    return tx.first(
+        select(release).where(release.c.entry_id == entry_id, release.c.discloser_practice_id == origin)
+    )
 
 
 def wraps_requested(tx: Transaction, entry_ids: Sequence[str], recipient: str, now: datetime) -> None:

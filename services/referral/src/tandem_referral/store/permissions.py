@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, or_, select, tuple_, update
@@ -13,7 +13,7 @@ from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
-from tandem_referral.store.tables import permission, permission_version, revocation, scope
+from tandem_referral.store.tables import permission, permission_version, practice, revocation, scope
 
 PENDING = "pending"
 
@@ -32,7 +32,11 @@ def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
     for each in sorted(scopes):
         tx.execute(
             insert(scope)
-            .values(episode_id=each.episode_id, discloser_practice_id=each.discloser, recipient_practice_id=each.recipient)
+            .values(
+                episode_id=each.episode_id,
+                discloser_practice_id=each.discloser,
+                recipient_practice_id=each.recipient,
+            )
             .on_conflict_do_nothing()
         )
 
@@ -91,12 +95,12 @@ def insert(tx: Transaction, made: PermissionMessage, *, recorded_by: str, base: 
 
 
 def _time(message: PermissionMessage, field: str) -> datetime | None:
-    from datetime import UTC
-
-    return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None  # type: ignore[arg-type, no-any-return]
+    return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None  # type: ignore[arg-type]
 
 
-def _add_version(tx: Transaction, permission_id: str, version: int, state: str, by: str, now: datetime) -> None:
+def _add_version(
+    tx: Transaction, permission_id: str, version: int, state: str, by: str, now: datetime
+) -> None:
     tx.execute(
         permission_version.insert().values(
             permission_id=permission_id, version=version, state=state, changed_by=by, changed_at=now
@@ -130,7 +134,9 @@ def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Perm
     found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
     if wanted:
         keys = [(each.episode_id, each.discloser, each.recipient) for each in wanted]
-        columns = tuple_(permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id)
+        columns = tuple_(
+            permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id
+        )
         for row in tx.all(select(permission).where(columns.in_(keys))):
             found[scope_of(row)].append(to_rule(row))
     return found
@@ -195,18 +201,23 @@ def listed(tx: Transaction, practice_id: str, episode_id: str, after: str, limit
 
 
 def find_visible(tx: Transaction, permission_id: str, practice_id: str) -> Row[Any] | None:
-    return tx.first(select(permission).where(permission.c.permission_id == permission_id, visible_to(practice_id)))
+    return tx.first(
+        select(permission).where(permission.c.permission_id == permission_id, visible_to(practice_id))
+    )
 
 
 def due(tx: Transaction, now: datetime, limit: int = 200) -> Sequence[Row[Any]]:
     """Permissions whose time has come: to start, or to end."""
     starting = and_(permission.c.state == PENDING, permission.c.starts_at <= now)
     ending = and_(permission.c.state.in_((PENDING, "active", "held")), permission.c.ends_at <= now)
-    return tx.all(select(permission).where(or_(starting, ending)).order_by(permission.c.permission_id).limit(limit))
+    return tx.all(
+        select(permission).where(or_(starting, ending)).order_by(permission.c.permission_id).limit(limit)
+    )
 
 
 def note_revocation(tx: Transaction, recipient: str, permission_id: str, version: int) -> None:
-    """Number the revocation for its recipient, under the scope's exclusive lock and the recipient's own counting row."""
+    """Number the revocation for its recipient; the recipient's row in the directory is the lock for counting."""
+    tx.first(select(practice.c.practice_id).where(practice.c.practice_id == recipient), lock="exclusive")
     last = tx.first(
         select(func.coalesce(func.max(revocation.c.number), 0).label("number")).where(
             revocation.c.recipient_practice_id == recipient
@@ -215,7 +226,10 @@ def note_revocation(tx: Transaction, recipient: str, permission_id: str, version
     assert last is not None
     tx.execute(
         revocation.insert().values(
-            recipient_practice_id=recipient, number=last.number + 1, permission_id=permission_id, permission_version=version
+            recipient_practice_id=recipient,
+            number=last.number + 1,
+            permission_id=permission_id,
+            permission_version=version,
         )
     )
 

@@ -1,6 +1,17 @@
 """The hub's tables. Ids, codes, times, numbers and sealed bytes; labels are encrypted at rest."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
 
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import EncryptedBytes, UtcTime
@@ -153,7 +164,12 @@ permission = Table(
     Column("base", Boolean, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
 )
-Index("permission_by_scope", permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id)
+Index(
+    "permission_by_scope",
+    permission.c.episode_id,
+    permission.c.discloser_practice_id,
+    permission.c.recipient_practice_id,
+)
 Index("permission_by_discloser", permission.c.discloser_practice_id)
 Index("permission_by_recipient", permission.c.recipient_practice_id)
 Index("permission_due", permission.c.state, permission.c.ends_at)

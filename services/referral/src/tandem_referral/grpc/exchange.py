@@ -1,0 +1,245 @@
+"""ExchangeService."""
+
+import random
+import time
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from tandem.exchange.v1 import exchange_pb2 as pb
+from tandem_platform.errors import Code, Refusal
+from tandem_platform.exchange import log, quarantine, reader
+from tandem_platform.exchange.reader import LogReader, LogStopped, ReaderStopped
+from tandem_platform.exchange.rows import (
+    Position,
+    Sign,
+    downlink,
+    epoch_message,
+    practice_of,
+    sign_batch,
+    uplink,
+)
+from tandem_platform.rpc.dispatch import Call
+from tandem_platform.storage import Database
+from tandem_referral.grpc.pages import PageTokens, page_size
+from tandem_referral.store import keys
+from tandem_referral.store import sync as syncs
+from tandem_referral.store.tables import exchange
+from tandem_referral.usecases import sync
+from tandem_referral.usecases.hub_time import HubTime
+
+
+class UplinkStopped(Refusal):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "UPLINK_STOPPED",
+            f"the uplink stands still: {reason}",
+            way_out="sync; if it stays so, the operator looks at `tandem exchange status`",
+            metadata={"reason": reason},
+        )
+
+
+class ReaderAtFault(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.UNAVAILABLE,
+            "READER_STOPPED",
+            "the hub has stopped reading after faults of its own",
+            way_out="nothing is lost; try again later",
+        )
+
+
+class EpochRefused(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "EPOCH_REFUSED",
+            "the epoch does not start at the hub's cursor, or is not signed by the practice's key",
+            field="after",
+            way_out="sync, then open the next epoch above the cursor given there",
+        )
+
+
+class EpisodeNotParked(Refusal):
+    def __init__(self) -> None:
+        super().__init__(Code.NOT_FOUND, "NOTHING_PARKED", "nothing of this episode is parked")
+
+
+class ExchangeServicer:
+    """Sync is a long poll: it may keep its thread for the hub's period."""
+
+    def __init__(
+        self,
+        database: Database,
+        uplinks: LogReader,
+        hub_time: HubTime,
+        sign: Sign,
+        pages: PageTokens,
+        run: str,
+        *,
+        period: float = 30.0,
+        most_waiting: int = 200,
+    ) -> None:
+        self._database = database
+        self._uplinks = uplinks
+        self._time = hub_time
+        self._sign = sign
+        self._pages = pages
+        self._run = run
+        self._period = period
+        self._most_waiting = most_waiting
+        self._waiting = 0
+
+    def Sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncResponse:
+        """Answers at once if either side lacks something, else when the clinic's downlink head moves or the period ends."""
+        while True:
+            seen = self._database.wakeup.count
+            response = self._synced(request, call.caller.id)
+            remaining = min(self._period, call.remaining() - 1.0)
+            if (
+                not request.wait
+                or remaining <= 0
+                or self._waiting >= self._most_waiting
+                or _has_news(request, response)
+            ):
+                break
+            self._waiting += 1
+            try:
+                if not self._wait_for_head(call, seen, response.downlink_head.sequence, remaining):
+                    break
+            finally:
+                self._waiting -= 1
+        response.next_after.FromTimedelta(self._next_after(request))
+        return response
+
+    def _synced(self, request: pb.SyncRequest, practice_id: str) -> pb.SyncResponse:
+        return self._database.run(
+            lambda tx: sync.synced(tx, request, practice_id, self._time.decision_time(tx), self._run)
+        )
+
+    def _wait_for_head(self, call: Call, seen: int, head: int, seconds: float) -> bool:
+        """True once the caller's downlink head is not *head* any more; False when the period is over."""
+        until = time.monotonic() + seconds
+        name = downlink(call.caller.id)
+        table = exchange.head
+        while (left := until - time.monotonic()) > 0:
+            seen = self._database.wakeup.wait(seen, left)
+            with self._database.reading() as tx:
+                row = tx.first(select(table.c.sequence).where(table.c.log == name))
+            if row is not None and row.sequence != head:
+                return True
+        return False
+
+    def _next_after(self, request: pb.SyncRequest) -> timedelta:
+        """At once after a wait; jittered, so that clinics which lost Kafka together do not come back together."""
+        if request.wait and self._waiting < self._most_waiting:
+            return timedelta(0)
+        return timedelta(
+            seconds=random.uniform(0.2, 1.0)
+            if request.kafka_failing
+            else random.uniform(0.5, 1.5) * self._period
+        )
+
+    def Push(self, request: pb.PushRequest, call: Call) -> pb.PushResponse:
+        try:
+            applied = self._uplinks.apply(uplink(call.caller.id), list(request.rows), authoritative=True)
+        except LogStopped as stopped:
+            raise UplinkStopped(stopped.reason) from None
+        except ReaderStopped:
+            raise ReaderAtFault from None
+        return pb.PushResponse(uplink_cursor=applied.cursor.to_message())
+
+    def Read(self, request: pb.ReadRequest, call: Call) -> pb.ReadResponse:
+        after = Position.from_message(request.after)
+        with self._database.reading() as tx:
+            now = self._time.decision_time(tx)
+            rows = sync.read(tx, call.caller.id, after, request.limit, now)
+            head = log.head_of(tx, downlink(call.caller.id))
+        sign_batch(downlink(call.caller.id), rows, self._sign)
+        return pb.ReadResponse(rows=rows, downlink_head=head.to_message())
+
+    def ReadBack(self, request: pb.ReadBackRequest, call: Call) -> pb.ReadBackResponse:
+        with self._database.reading() as tx:
+            rows = sync.read_back(tx, call.caller.id, request.after_sequence, request.limit)
+            cursor = reader.cursor_of(tx, uplink(call.caller.id))
+        return pb.ReadBackResponse(rows=rows, uplink_cursor=cursor.to_message())
+
+    def OpenEpoch(self, request: pb.OpenEpochRequest, call: Call) -> pb.OpenEpochResponse:
+        name = uplink(call.caller.id)
+        cursor, _ = reader.lock_cursor(call.tx, name)
+        after = Position.from_message(request.after)
+        bundle = keys.newest(call.tx, call.caller.id)
+        message = epoch_message(name, request.epoch, after)
+        if (
+            bundle is None
+            or after != cursor
+            or request.epoch != cursor.epoch + 1
+            or bundle.signature_fault("exchange-head", message, request.signature, version=None, at=call.now)
+            is not None
+        ):
+            raise EpochRefused
+        reader.move_cursor(call.tx, name, Position(request.epoch, cursor.sequence, cursor.hash))
+        reader.restart(call.tx, name)
+        return pb.OpenEpochResponse()
+
+    def ListQuarantine(self, request: pb.ListQuarantineRequest, call: Call) -> pb.ListQuarantineResponse:
+        size = page_size(request.page_size)
+        position = self._pages.read(call.caller.id, request)
+        after = (str(position[0]), int(position[1])) if position else ("", 0)
+        with self._database.reading() as tx:
+            rows = quarantine.listed(tx, uplink(request.practice_id) if request.practice_id else None)
+        rows = [row for row in rows if (row.log, row.sequence) > after]
+        response = pb.ListQuarantineResponse()
+        for row in rows[:size]:
+            parked = response.parked.add(practice_id=practice_of(row.log), episode_id=row.episode_id)
+            parked.row.epoch, parked.row.sequence, parked.row.reason = row.epoch, row.sequence, row.reason
+            parked.row.parked_at.FromDatetime(row.parked_at)
+        if len(rows) > size:
+            last = rows[size - 1]
+            response.next_page_token = self._pages.make(call.caller.id, request, [last.log, last.sequence])
+        return response
+
+    def RetryQuarantine(self, request: pb.RetryQuarantineRequest, call: Call) -> pb.RetryQuarantineResponse:
+        name = uplink(request.practice_id)
+        if not quarantine.rows_of(call.tx, name, request.episode_id):
+            raise EpisodeNotParked
+        applied, parked = self._uplinks.retry_in(call.tx, name, request.episode_id)
+        return pb.RetryQuarantineResponse(applied=applied, still_parked=parked)
+
+    def GetExchangeStatus(
+        self, request: pb.GetExchangeStatusRequest, call: Call
+    ) -> pb.GetExchangeStatusResponse:
+        response = pb.GetExchangeStatusResponse()
+        with self._database.reading() as tx:
+            known = {row.practice_id: row for row in syncs.all_practices(tx)}
+            heads = {row.log: row for row in tx.all(select(exchange.head))}
+            cursors = {row.log: row for row in tx.all(select(exchange.cursor))}
+            parked = [row.log for row in quarantine.listed(tx)]
+        names = {practice_of(name) for name in (*heads, *cursors)} | set(known)
+        for practice_id in sorted(names):
+            up, down = uplink(practice_id), downlink(practice_id)
+            status = response.logs.add(practice_id=practice_id, parked_rows=parked.count(up))
+            if (cursor := cursors.get(up)) is not None:
+                status.uplink_cursor.CopyFrom(
+                    Position(cursor.epoch, cursor.sequence, cursor.hash).to_message()
+                )
+                status.stopped, status.rescued_total = cursor.stopped, cursor.rescued_total
+            if (head := heads.get(down)) is not None:
+                status.downlink_head.CopyFrom(Position(head.epoch, head.sequence, head.hash).to_message())
+                status.downlink_acknowledged.sequence = head.acknowledged
+            if practice_id in known:
+                status.last_sync_at.FromDatetime(known[practice_id].last_sync_at)
+        return response
+
+
+def _has_news(request: pb.SyncRequest, response: pb.SyncResponse) -> bool:
+    """Whether the clinic has something to do now."""
+    return bool(
+        response.downlink_head.sequence != request.downlink_cursor.sequence
+        or response.uplink_cursor.sequence != request.uplink_head.sequence
+        or response.uplink_cursor.hash != request.uplink_head.hash
+        or response.revocations
+        or response.downlink_epoch
+        or request.commands_known > response.commands_committed
+    )

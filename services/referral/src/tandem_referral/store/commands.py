@@ -1,0 +1,144 @@
+"""How commands were answered, remembered in the transaction of their effects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.rpc.status_pb2 import Status
+from sqlalchemy import and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ColumnElement
+
+from tandem.common.v1.common_pb2 import CommandReceipt
+from tandem_platform.clock import Clock
+from tandem_platform.errors import Code, Refusal
+from tandem_platform.rpc.dispatch import Run
+from tandem_platform.rpc.status import refusal_in, status_of
+from tandem_platform.storage.database import Database, Transaction
+from tandem_referral.store.tables import command, command_count
+
+# Every response of a command has its receipt in field 1. Two encodings of a message, one after the other, are the
+# encoding of both merged: the number is added without knowing which response it goes into.
+_RECEIPT_TAG = b"\x0a"
+
+
+class RequestIdReused(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.ALREADY_EXISTS,
+            "REQUEST_ID_REUSED",
+            "this request_id was used with a different body",
+            field="request_id",
+            way_out="make a new request_id for a new command; to repeat the old one, send the same body",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    practice_id: str
+    method: str
+    request_id: str
+    body_hash: bytes
+
+    @property
+    def is_this(self) -> ColumnElement[bool]:
+        return and_(
+            command.c.practice_id == self.practice_id,
+            command.c.method == self.method,
+            command.c.request_id == self.request_id,
+        )
+
+
+class RememberedCommands:
+    """The hub's CommandMemory: one transaction holds a command's effects, its number and its answer.
+
+    A refusal undoes the effects first and is remembered by a second transaction; if the same command got through
+    in between, its answer is the first one and is given instead. Safe to share between threads.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def once(self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Run) -> bytes:
+        this = _Command(practice_id, method, request_id, body_hash)
+        try:
+            answer = self._database.run(
+                lambda tx: self._known_or(tx, this, lambda: self._serve(tx, this, run))
+            )
+        except Refusal as refusal:
+            if refusal.is_transient():
+                raise
+            refused = status_of(refusal)
+            answer = self._database.run(
+                lambda tx: self._known_or(tx, this, lambda: _refuse(tx, this, refused))
+            )
+        if isinstance(answer, Status):
+            raise refusal_in(answer)
+        return answer
+
+    def _known_or(
+        self, tx: Transaction, this: _Command, answer: Callable[[], bytes | Status]
+    ) -> bytes | Status:
+        """Take the command's place, in which a second one like it waits, and *answer* it; or give the known answer."""
+        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+        place = (
+            insert(command)
+            .values(
+                practice_id=this.practice_id,
+                method=this.method,
+                request_id=this.request_id,
+                body_hash=this.body_hash,
+                answered_at=self._clock.now(),
+            )
+            .on_conflict_do_nothing()
+            .returning(command.c.request_id)
+        )
+        if tx.execute(place).first() is not None:
+            return answer()
+        columns = (command.c.body_hash, command.c.answer, command.c.refusal)
+        known = tx.execute(select(*columns).where(this.is_this)).one()
+        if known.body_hash != this.body_hash:
+            return status_of(RequestIdReused())
+        if known.refusal is not None:
+            return Status.FromString(known.refusal)
+        return bytes(known.answer)
+
+    def _serve(self, tx: Transaction, this: _Command, run: Run) -> bytes:
+        response = run(tx)
+        # After everything that the command locks but audit heads and logs, and held to the commit:
+        # a caller's commands are numbered in the order in which they are committed.
+        number = _next_number(tx, this.practice_id)
+        receipt = CommandReceipt(number=number).SerializeToString()
+        answer = response + _RECEIPT_TAG + bytes([len(receipt)]) + receipt
+        tx.execute(update(command).where(this.is_this).values(answer=answer, number=number))
+        return answer
+
+
+def commands_committed(tx: Transaction, practice_id: str) -> int:
+    """The number of the caller's last command."""
+    row = tx.first(select(command_count.c.number).where(command_count.c.practice_id == practice_id))
+    return 0 if row is None else int(row.number)
+
+
+def is_answered(tx: Transaction, practice_id: str, request_id: str) -> bool:
+    """Whether a command of the practice, of any method, has its answer or refusal."""
+    query = select(command.c.method).where(
+        command.c.practice_id == practice_id, command.c.request_id == request_id
+    )
+    return tx.first(query.limit(1)) is not None
+
+
+def _refuse(tx: Transaction, this: _Command, refused: Status) -> Status:
+    tx.execute(update(command).where(this.is_this).values(refusal=refused.SerializeToString()))
+    return refused
+
+
+def _next_number(tx: Transaction, practice_id: str) -> int:
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    counted = (
+        insert(command_count)
+        .values(practice_id=practice_id, number=1)
+        .on_conflict_do_update(index_elements=["practice_id"], set_={"number": command_count.c.number + 1})
+        .returning(command_count.c.number)
+    )
+    return int(tx.execute(counted).scalar_one())

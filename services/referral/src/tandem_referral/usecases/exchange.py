@@ -1,0 +1,204 @@
+"""What the hub does with the rows of the clinics' uplinks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from tandem.exchange.v1.exchange_pb2 import (
+    EntriesReceived,
+    LateWrap,
+    RevocationAcknowledged,
+    RowBody,
+    SealedEntry,
+)
+from tandem_platform.exchange import log
+from tandem_platform.exchange.reader import Item, RowFault
+from tandem_platform.exchange.rows import downlink, practice_of
+from tandem_platform.sealing import SealBroken, verify, verify_received
+from tandem_platform.storage import Transaction
+from tandem_referral.store import audit, commands, entries, keys, permissions
+from tandem_referral.store.permissions import Scope
+from tandem_referral.store.tables import entry, episode
+from tandem_referral.usecases.hub_time import HubTime
+from tandem_referral.usecases.release import Incoming, release_where_permitted
+
+
+class UplinkHandler:
+    """Gives uplink rows effect: keeps entries, decides about them, notes deliveries."""
+
+    def __init__(self, time: HubTime, run: str) -> None:
+        self._time = time
+        self._run = run
+
+    def episode_of(self, body: RowBody) -> str | None:
+        """Only entries wait behind one another; receipts and acknowledgements never do."""
+        return body.entry.labels.episode_id if body.WhichOneof("content") == "entry" else None
+
+    def must_wait(self, tx: Transaction, log_name: str, body: RowBody) -> bool:
+        return not commands.is_answered(tx, practice_of(log_name), body.after_request_id)
+
+    def apply(self, tx: Transaction, items: Sequence[Item]) -> None:
+        """In order; neighbouring entries are dealt with together."""
+        now = self._time.decision_time(tx)
+        together: list[Item] = []
+        for item in items:
+            if item.body.WhichOneof("content") == "entry":
+                together.append(item)
+                continue
+            self._take_entries(tx, together, now)
+            together = []
+            self._apply_other(tx, item, now)
+        self._take_entries(tx, together, now)
+
+    def _apply_other(self, tx: Transaction, item: Item, now: datetime) -> None:
+        origin = practice_of(item.log)
+        match item.body.WhichOneof("content"):
+            case "late_wrap":
+                self._take_late_wrap(tx, origin, item.body.late_wrap, now)
+            case "entries_received":
+                note_received(tx, origin, item.body.entries_received, now)
+            case "revocation_acknowledged":
+                note_acknowledged(tx, origin, item.body.revocation_acknowledged, now)
+            case _:
+                raise RowFault("not-for-an-uplink")
+
+    def _take_entries(self, tx: Transaction, items: Sequence[Item], now: datetime) -> None:
+        if not items:
+            return
+        known = entries.known(tx, [item.body.entry.labels.entry_id for item in items])
+        episodes = _episodes(tx, {item.body.entry.labels.episode_id for item in items})
+        incoming: list[Incoming] = []
+        stored: list[dict[str, Any]] = []
+        for item in items:
+            sealed, origin = item.body.entry, practice_of(item.log)
+            if sealed.labels.entry_id in known:
+                continue
+            scope = _scope_of(sealed, origin, episodes)
+            _verify(tx, sealed, origin, now)
+            known.add(sealed.labels.entry_id)
+            stored.append(
+                {
+                    "entry_id": sealed.labels.entry_id,
+                    "episode_id": scope.episode_id,
+                    "origin_practice_id": origin,
+                    "uplink_sequence": item.position.sequence,
+                    "content_hash": sealed.content_hash,
+                    "received_at": now,
+                    "amends_entry_id": sealed.labels.amends_entry_id,
+                }
+            )
+            incoming.append(Incoming(scope, sealed))
+        entries.insert(tx, stored)
+        release_where_permitted(tx, incoming, now, self._run)
+
+    def _take_late_wrap(self, tx: Transaction, origin: str, late: LateWrap, now: datetime) -> None:
+        row = entries.find_own(tx, late.entry_id, origin)
+        if row is None:
+            raise RowFault("unknown-entry")
+        scope = _scope(row.episode_id, origin, _episodes(tx, {row.episode_id}))
+        if late.wrap.practice_id != scope.recipient:
+            raise RowFault("wrap-for-a-stranger")
+        if row.shredded:
+            return
+        # The scope before the entry: a sweep takes them in this order too.
+        permissions.lock_scopes_shared(tx, [scope])
+        entries.add_wrap(tx, late.entry_id, late.wrap)
+        row = entries.find_own(tx, late.entry_id, origin)
+        assert row is not None
+        sealed = entries.sealed(tx, [row])
+        before = entries.results(tx, [late.entry_id], scope.recipient).get(late.entry_id, "")
+        if late.entry_id in sealed:
+            release_where_permitted(tx, [Incoming(scope, sealed[late.entry_id], before)], now, self._run)
+
+
+def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
+    rows = tx.all(select(episode).where(episode.c.episode_id.in_(sorted(episode_ids))))
+    return {row.episode_id: row for row in rows}
+
+
+def _scope_of(sealed: SealedEntry, origin: str, episodes: dict[str, Row[Any]]) -> Scope:
+    if sealed.labels.origin_practice_id != origin:
+        raise RowFault("not-its-origin")
+    return _scope(sealed.labels.episode_id, origin, episodes)
+
+
+def _scope(episode_id: str, origin: str, episodes: dict[str, Row[Any]]) -> Scope:
+    row = episodes.get(episode_id)
+    sides = set() if row is None else {row.opener_practice_id, row.partner_practice_id}
+    # One reason for both, because what is not the sender's must look absent to it.
+    if origin not in sides:
+        raise RowFault("unknown-episode")
+    (recipient,) = sides - {origin}
+    return Scope(episode_id, origin, recipient)
+
+
+def _verify(tx: Transaction, sealed: SealedEntry, origin: str, now: datetime) -> None:
+    """Before release, so that a bad clinic cannot stop a partner's reader."""
+    bundle = keys.newest(tx, origin)
+    if bundle is None:
+        raise RowFault("origin-without-keys")
+    try:
+        verify(sealed, bundle, received_at=now)
+    except SealBroken as broken:
+        raise RowFault(broken.reason.lower().replace("_", "-")) from None
+
+
+def note_received(tx: Transaction, recipient: str, received: EntriesReceived, now: datetime) -> None:
+    """A recipient's receipt: into the accounting, and back to the entries' origin."""
+    bundle = keys.newest(tx, recipient)
+    if bundle is None:
+        raise RowFault("recipient-without-keys")
+    try:
+        verify_received(received, bundle, now)
+    except SealBroken as broken:
+        raise RowFault(broken.reason.lower().replace("_", "-")) from None
+    origin = received.origin_practice_id
+    hashes = {item.entry_id: item.content_hash for item in received.items}
+    fresh = entries.delivered(tx, origin, recipient, hashes, now)
+    if not fresh:
+        return
+    episodes = {
+        row.entry_id: row.episode_id
+        for row in tx.all(select(entry.c.entry_id, entry.c.episode_id).where(entry.c.entry_id.in_(fresh)))
+    }
+    for entry_id in fresh:
+        for chain, counterpart in ((origin, recipient), (recipient, origin)):
+            audit.append(
+                tx,
+                chain,
+                at=now,
+                action="delivered",
+                episode_id=episodes[entry_id],
+                entry_id=entry_id,
+                counterpart_practice_id=counterpart,
+            )
+    # As the recipient signed it: the origin checks the signature itself.
+    log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now)
+
+
+def note_acknowledged(
+    tx: Transaction, recipient: str, acknowledged: RevocationAcknowledged, now: datetime
+) -> None:
+    """The recipient has taken notice of a revocation; its discloser is told, and what was kept is accounted for."""
+    row = permissions.find_visible(tx, acknowledged.permission_id, recipient)
+    if row is None or row.recipient_practice_id != recipient:
+        raise RowFault("unknown-permission")
+    permissions.acknowledge_revocation(tx, recipient, row.permission_id, now)
+    entries.kept(tx, list(acknowledged.kept_entry_ids), recipient)
+    for chain, counterpart in (
+        (row.discloser_practice_id, recipient),
+        (recipient, row.discloser_practice_id),
+    ):
+        audit.append(
+            tx,
+            chain,
+            at=now,
+            action="revocation-acknowledged",
+            episode_id=row.episode_id,
+            counterpart_practice_id=counterpart,
+            permission_id=row.permission_id,
+            permission_version=acknowledged.permission_version,
+        )
+    log.stage(tx, downlink(row.discloser_practice_id), RowBody(revocation_acknowledged=acknowledged), at=now)

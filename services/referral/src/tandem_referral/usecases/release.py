@@ -1,0 +1,262 @@
+"""Deciding about entries and giving them to their recipients, always under the scope's shared lock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from tandem.directory.v1.directory_pb2 import Practice
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
+from tandem_care.categories import Purpose
+from tandem_care.lifecycle import OPEN
+from tandem_care.permission import Permission, Question, decide, needs_redisclosure_notice
+from tandem_platform.exchange import log
+from tandem_platform.exchange.rows import downlink
+from tandem_platform.rpc import words
+from tandem_platform.sealing import has_wrap_for, without_wraps_but
+from tandem_platform.storage import Transaction
+from tandem_referral.domain.release import Outcome, Result, outcome_of
+from tandem_referral.store import audit, entries, permissions
+from tandem_referral.store import sync as syncs
+from tandem_referral.store.entries import Decided
+from tandem_referral.store.permissions import Scope
+from tandem_referral.store.tables import episode, partnership, practice, referral
+
+NOTICE_PART2 = "42-cfr-2.32"
+SWEEP_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An entry that the hub holds, to be decided about."""
+
+    scope: Scope
+    sealed: SealedEntry
+    before: str = ""
+    """What was decided last time, if anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a decision rests on beside the permissions; read under the scopes' locks."""
+
+    partnership_active: bool
+    referral_live: bool
+    treatment_basis: bool
+    caught_up: bool
+
+
+def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: datetime, run: str) -> None:
+    """Decide about each and release what may be released. *run* names this run of the hub.
+
+    Takes the scopes' locks shared, then reads: whatever revokes has to wait, or has been waited for.
+    """
+    if not incoming:
+        return
+    scopes = sorted({each.scope for each in incoming})
+    permissions.lock_scopes_shared(tx, scopes)
+    rules = permissions.in_scopes(tx, scopes)
+    standings = _standings(tx, scopes, run)
+    targets = _released_targets(tx, incoming)
+    decided: list[Decided] = []
+    wraps_wanted: dict[Scope, list[str]] = {}
+    for each in incoming:
+        labels = each.sealed.labels
+        if each.before == Result.RELEASED:
+            continue
+        outcome = _decide(each, rules[each.scope], standings[each.scope], targets, now)
+        if outcome.result == each.before and outcome.result != Result.RELEASED:
+            continue
+        decided.append(
+            Decided(
+                labels.entry_id,
+                each.scope,
+                outcome.result,
+                outcome.rule,
+                outcome.permission_id,
+                outcome.permission_version,
+            )
+        )
+        _account(tx, labels, each.scope, outcome, now)
+        if outcome.result == Result.RELEASED:
+            targets.add((labels.entry_id, each.scope.recipient))
+            _give(tx, each, outcome, now)
+        elif outcome.result == Result.WAITING_FOR_WRAP:
+            wraps_wanted.setdefault(each.scope, []).append(labels.entry_id)
+        elif not standings[each.scope].caught_up:
+            entries.ask_sweep(tx, each.scope, now)
+    entries.decided(tx, decided, now)
+    for scope, entry_ids in wraps_wanted.items():
+        _ask_for_wraps(tx, scope, entry_ids, now)
+
+
+def _decide(
+    each: Incoming,
+    rules: Sequence[Permission],
+    standing: _Standing,
+    targets: set[tuple[str, str]],
+    now: datetime,
+) -> Outcome:
+    labels, scope = each.sealed.labels, each.scope
+    question = Question(
+        discloser=scope.discloser,
+        recipient=scope.recipient,
+        episode=scope.episode_id,
+        category=words.category_code(labels.category),
+        authored_at=labels.authored_at.ToDatetime(UTC),
+        now=now,
+        purpose=Purpose.TREATMENT,
+        derived_from=frozenset(words.category_code(number) for number in labels.derived_from),
+        part2=labels.part2,
+    )
+    decision = decide(
+        rules,
+        question,
+        standing.partnership_active,
+        standing.referral_live,
+        treatment_relationship_allowed=standing.treatment_basis,
+    )
+    return outcome_of(
+        decision,
+        wrapped=has_wrap_for(each.sealed, scope.recipient),
+        target_released=not labels.amends_entry_id or (labels.amends_entry_id, scope.recipient) in targets,
+        caught_up=standing.caught_up,
+    )
+
+
+def _released_targets(tx: Transaction, incoming: Sequence[Incoming]) -> set[tuple[str, str]]:
+    released = set()
+    for scope in {each.scope for each in incoming}:
+        amended = [
+            each.sealed.labels.amends_entry_id
+            for each in incoming
+            if each.scope == scope and each.sealed.labels.amends_entry_id
+        ]
+        if amended:
+            results = entries.results(tx, amended, scope.recipient)
+            released |= {
+                (entry_id, scope.recipient)
+                for entry_id, result in results.items()
+                if result == Result.RELEASED
+            }
+    return released
+
+
+def _give(tx: Transaction, each: Incoming, outcome: Outcome, now: datetime) -> None:
+    labels, recipient = each.sealed.labels, each.scope.recipient
+    codes = [words.category_code(number) for number in (labels.category, *labels.derived_from)]
+    released = EntryReleased(
+        entry=without_wraps_but(each.sealed, recipient),
+        permission_id=outcome.permission_id,
+        permission_version=outcome.permission_version,
+        notice=NOTICE_PART2 if needs_redisclosure_notice(codes, labels.part2) else "",
+    )
+    log.stage(
+        tx,
+        downlink(recipient),
+        RowBody(entry_released=released),
+        at=now,
+        entry_id=labels.entry_id,
+        episode_id=labels.episode_id,
+        permission_id=outcome.permission_id,
+    )
+
+
+def _account(tx: Transaction, labels: EntryLabels, scope: Scope, outcome: Outcome, now: datetime) -> None:
+    """Every decision goes into the discloser's chain; what was given, into the recipient's too."""
+    chains = [(scope.discloser, scope.recipient)]
+    if outcome.result == Result.RELEASED:
+        chains.append((scope.recipient, scope.discloser))
+    for chain, counterpart in chains:
+        audit.append(
+            tx,
+            chain,
+            at=now,
+            action=outcome.result.value,
+            episode_id=labels.episode_id,
+            entry_id=labels.entry_id,
+            counterpart_practice_id=counterpart,
+            category=labels.category,
+            permission_id=outcome.permission_id,
+            permission_version=outcome.permission_version,
+            rule=outcome.rule,
+        )
+
+
+def _ask_for_wraps(tx: Transaction, scope: Scope, entry_ids: list[str], now: datetime) -> None:
+    """The source decides again, on its own consents and pinned key."""
+    entries.wraps_requested(tx, entry_ids, scope.recipient, now)
+    asked = WrapRequested(entry_ids=entry_ids, recipient_practice_id=scope.recipient)
+    log.stage(
+        tx, downlink(scope.discloser), RowBody(wrap_requested=asked), at=now, episode_id=scope.episode_id
+    )
+
+
+def _standings(tx: Transaction, scopes: Sequence[Scope], run: str) -> Mapping[Scope, _Standing]:
+    episode_ids = sorted({scope.episode_id for scope in scopes})
+    live = {
+        row.episode_id
+        for row in tx.all(
+            select(referral.c.episode_id).where(
+                referral.c.episode_id.in_(episode_ids), referral.c.state.in_([state.value for state in OPEN])
+            )
+        )
+    }
+    of_episode = {
+        row.episode_id: row.partnership_id
+        for row in tx.all(
+            select(episode.c.episode_id, episode.c.partnership_id).where(
+                episode.c.episode_id.in_(episode_ids)
+            )
+        )
+    }
+    # Shared, because suspending a partnership ends releases as surely as a revocation does.
+    active = {
+        row.partnership_id
+        for row in tx.all(
+            select(partnership.c.partnership_id, partnership.c.state)
+            .where(partnership.c.partnership_id.in_(sorted(set(of_episode.values()))))
+            .order_by(partnership.c.partnership_id),
+            lock="shared",
+        )
+        if row.state == "active"
+    }
+    practice_ids = sorted({side for scope in scopes for side in (scope.discloser, scope.recipient)})
+    allowing = {
+        row.practice_id
+        for row in tx.all(
+            select(practice.c.practice_id, practice.c.profile).where(practice.c.practice_id.in_(practice_ids))
+        )
+        if Practice.FromString(row.profile).allows_treatment_basis
+    }
+    caught_up = syncs.caught_up(tx, practice_ids, run)
+    return {
+        scope: _Standing(
+            partnership_active=of_episode.get(scope.episode_id) in active,
+            referral_live=scope.episode_id in live,
+            treatment_basis={scope.discloser, scope.recipient} <= allowing,
+            caught_up={scope.discloser, scope.recipient} <= caught_up,
+        )
+        for scope in scopes
+    }
+
+
+def sweep_once(tx: Transaction, scope: Scope, now: datetime, run: str) -> bool:
+    """Look again at the next chunk of what is withheld in *scope*. True while there is more."""
+    permissions.lock_scopes_shared(tx, [scope])
+    after = entries.sweep_position(tx, scope)
+    if after is None:
+        return False
+    if {scope.discloser, scope.recipient} - syncs.caught_up(tx, [scope.discloser, scope.recipient], run):
+        return False
+    rows = entries.of_scope(tx, scope, after, SWEEP_CHUNK)
+    entries.sweep_moved(tx, scope, rows[-1].uplink_sequence if len(rows) == SWEEP_CHUNK else None)
+    sealed = entries.sealed(tx, rows)
+    again = [
+        Incoming(scope, sealed[row.entry_id], row.result or "")
+        for row in rows
+        if row.entry_id in sealed and row.result != Result.RELEASED
+    ]
+    release_where_permitted(tx, again, now, run)
+    return len(rows) == SWEEP_CHUNK

@@ -1,0 +1,422 @@
+"""The transport over Kafka: Apache Kafka in production, the embedded broker on one machine."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from tandem_platform.exchange.transport.port import (
+    MAX_RECORD_BYTES,
+    Message,
+    PublishFailed,
+    Record,
+    refuse_too_large,
+)
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_MS = 2000
+_REQUEST_MS = 2500
+_DELIVERY_MS = 4000
+_PUBLISH_SECONDS = 4.8
+_SILENCE_SECONDS = 1.0
+_RECONNECT_SECONDS = 0.5
+_CLOSE_MS = 1000
+_SHORTEST_GROUP_POLL_MS = 100
+_MOST_RECORDS = 1000
+_TOPICS_PER_REQUEST = 500
+
+_REFUSED_FOR_GOOD = (kafka_errors.InvalidRecordError, kafka_errors.InvalidTopicError)
+_TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """How to reach the brokers.
+
+    ``security`` goes to the client as it stands, under kafka-python's names:
+    ``security_protocol``, ``ssl_cafile``, ``ssl_certfile``, ``ssl_keyfile``, ``sasl_mechanism``, and so on.
+    ``create_topics`` is False where topics and their ACLs are provisioned by the operator.
+    ``forgets`` tells of a broker that keeps nothing over its own restart.
+    """
+
+    bootstrap: str
+    replication_factor: int = 1
+    create_topics: bool = True
+    client_id: str = "tandem"
+    fetch_wait_ms: int = 100
+    session_timeout_ms: int = 6000
+    heartbeat_ms: int = 1500
+    max_record_bytes: int = MAX_RECORD_BYTES
+    forgets: bool = False
+    security: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def for_embedded(cls, bootstrap: str) -> Self:
+        """The embedded broker answers a waiting fetch only when its wait is over, so the wait is short.
+
+        Below 10 ms it stalls at times. Its groups are small and may find out soon about a dead member.
+        """
+        return cls(bootstrap, fetch_wait_ms=20, session_timeout_ms=3000, heartbeat_ms=500, forgets=True)
+
+    def client(self) -> dict[str, Any]:
+        """What producer, consumer and administration share."""
+        return {
+            "bootstrap_servers": self.bootstrap.split(","),
+            "client_id": self.client_id,
+            "bootstrap_timeout_ms": _CONNECT_MS,
+            "request_timeout_ms": _REQUEST_MS,
+            "reconnect_backoff_max_ms": 1000,
+            **self.security,
+        }
+
+
+class KafkaTransport:
+    """Connects lazily: it can be made, and subscriptions with it, while no broker is there."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self._topics = _Topics(settings)
+        self._publishers: list[_KafkaPublisher] = []
+
+    def ensure_topics(self, topics: Iterable[str]) -> None:
+        with contextlib.suppress(KafkaError):
+            self._topics.ensure(topics)
+
+    def publisher(self) -> "_KafkaPublisher":
+        publisher = _KafkaPublisher(self.settings, self._topics)
+        self._publishers.append(publisher)
+        return publisher
+
+    def subscribe_one(self, topic: str, offset: int) -> "_OneTopic":
+        return _OneTopic(self.settings, self._topics, topic, offset)
+
+    def subscribe_group(self, topics: Sequence[str], group: str) -> "_GroupMember":
+        return _GroupMember(self.settings, self._topics, topics, group)
+
+    def close(self) -> None:
+        for publisher in self._publishers:
+            publisher.close()
+
+
+class _Topics:
+    """The topics that this process has asked for, and which of them it has seen at the broker."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._wanted: set[str] = set()
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def ensure(self, topics: Iterable[str]) -> None:
+        """Create those of *topics*, and of all wanted before, that are missing. Raises KafkaError."""
+        with self._lock:
+            self._wanted.update(topics)
+            if not self._settings.create_topics or self._wanted <= self._seen:
+                return
+            admin = KafkaAdminClient(**self._settings.client())
+            try:
+                existing = set(admin.list_topics())
+                missing = sorted(self._wanted - existing)
+                for start in range(0, len(missing), _TOPICS_PER_REQUEST):
+                    self._create(admin, missing[start : start + _TOPICS_PER_REQUEST])
+                self._seen = existing & self._wanted | set(missing)
+            finally:
+                admin.close()
+
+    def _create(self, admin: KafkaAdminClient, topics: Sequence[str]) -> None:
+        shape = {"num_partitions": 1, "replication_factor": self._settings.replication_factor}
+        answer = admin.create_topics(dict.fromkeys(topics, shape), raise_errors=False)
+        for topic in answer["topics"]:
+            error = kafka_errors.for_code(topic["error_code"])
+            if error not in (kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError):
+                raise error("Creating a topic")
+
+    def doubt(self) -> None:
+        """The broker may have lost its state: look again before relying on a topic."""
+        with self._lock:
+            self._seen.clear()
+
+
+class _KafkaPublisher:
+    """An idempotent producer, and a new one after every failure.
+
+    A broker that lost its state poisons an idempotent producer for ever, and after a failure whose outcome
+    is unknown the order of later batches could no longer be told. Starting afresh answers both.
+    """
+
+    def __init__(self, settings: KafkaSettings, topics: _Topics) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, topic: str, batch: Sequence[Message]) -> None:
+        deadline = time.monotonic() + _PUBLISH_SECONDS
+        refuse_too_large(batch, self._settings.max_record_bytes)
+        producer: KafkaProducer | None = None
+        try:
+            producer = self._connected(topic)
+            sent = [
+                producer.send(topic, value=value, key=key, headers=list(headers), partition=0)
+                for key, value, headers in batch
+            ]
+            for future in sent:
+                future.get(timeout=max(0.0, deadline - time.monotonic()))
+        except _TOO_LARGE as error:
+            raise PublishFailed(type(error).__name__, retriable=False, too_large=True) from None
+        except KafkaError as error:
+            self._discard(producer)
+            # The text of a client error may quote a record, its name cannot.
+            raise PublishFailed(
+                type(error).__name__, retriable=not isinstance(error, _REFUSED_FOR_GOOD)
+            ) from None
+
+    def _connected(self, topic: str) -> KafkaProducer:
+        self._topics.ensure((topic,))
+        with self._lock:
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    **self._settings.client(),
+                    acks="all",
+                    enable_idempotence=True,
+                    allow_auto_create_topics=False,
+                    max_block_ms=_CONNECT_MS,
+                    delivery_timeout_ms=_DELIVERY_MS,
+                    # Room for a thousand rows of usual size in one request; a larger row travels alone.
+                    batch_size=512 * 1024,
+                    max_request_size=max(4 * 1024 * 1024, 2 * self._settings.max_record_bytes),
+                    linger_ms=0,
+                )
+            return self._producer
+
+    def _discard(self, producer: KafkaProducer | None) -> None:
+        self._topics.doubt()
+        with self._lock:
+            if producer is None or producer is not self._producer:
+                return
+            self._producer = None
+        _abandon(producer)
+
+    def close(self) -> None:
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            _abandon(producer)
+
+
+def _abandon(producer: KafkaProducer) -> None:
+    """Close *producer* without sending what it still holds."""
+    try:
+        producer.close(timeout=0)
+    except kafka_errors.KafkaTimeoutError:
+        # close() waits for unsent batches first and gives up before it stops its thread when they are stuck.
+        # The thread would then go on and deliver them behind those of the next producer.
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_MS / 1000)
+        with contextlib.suppress(kafka_errors.KafkaTimeoutError):
+            producer.close(timeout=0)
+
+
+class _KafkaSubscription:
+    """What both kinds of subscription share: connecting, noticing silence, starting afresh."""
+
+    def __init__(self, settings: KafkaSettings, topics: _Topics) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._consumer: KafkaConsumer | None = None
+        self._next: dict[str, int] = {}
+        self._answered = False
+        self._answered_at = 0.0
+        self._reconnect_at = 0.0
+        self._closed = threading.Event()
+
+    def poll(self, timeout: float) -> list[Record]:
+        deadline = time.monotonic() + timeout
+        try:
+            consumer = self._connected()
+            if consumer is None:
+                self._closed.wait(max(0.0, deadline - time.monotonic()))
+                return []
+            records = self._poll(consumer, max(0, int((deadline - time.monotonic()) * 1000)))
+            if records:
+                self._answered_at = time.monotonic()
+            elif time.monotonic() - self._answered_at > _SILENCE_SECONDS:
+                self._ask_for_life(consumer)
+        except KafkaError as error:
+            self._start_afresh(error)
+            return []
+        else:
+            return records
+
+    def _connected(self) -> KafkaConsumer | None:
+        if self._consumer is None and not self._closed.is_set() and time.monotonic() >= self._reconnect_at:
+            self._topics.ensure(self._read_topics())
+            self._consumer = self._connect()
+            self._heard()
+        return self._consumer
+
+    def _consumer_settings(self) -> dict[str, Any]:
+        return {
+            **self._settings.client(),
+            "allow_auto_create_topics": False,
+            "auto_offset_reset": "earliest",
+            "enable_auto_commit": False,
+            "fetch_max_wait_ms": self._settings.fetch_wait_ms,
+            "max_partition_fetch_bytes": max(1024 * 1024, 2 * self._settings.max_record_bytes),
+            "fetch_max_bytes": max(16 * 1024 * 1024, 2 * self._settings.max_record_bytes),
+            "max_poll_records": _MOST_RECORDS,
+            # A change of topics that meets a metadata request under way is not seen before the next one.
+            "metadata_max_age_ms": 5000,
+        }
+
+    def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Record]:
+        found = [record for batch in consumer.poll(timeout_ms).values() for record in _records(batch)]
+        self._next.update((record.topic, record.offset + 1) for record in found)
+        return found
+
+    def _ask_for_life(self, consumer: KafkaConsumer) -> None:
+        """Tell a quiet log from a broker that is gone, hung, or has lost the topic."""
+        topics = self._read_topics()
+        if topics:
+            consumer.beginning_offsets([TopicPartition(topics[0], 0)], timeout_ms=_CLOSE_MS)
+        self._heard()
+        for partition in consumer.assignment():
+            end = consumer.highwater(partition)
+            if end is not None and end < self._next.get(partition.topic, 0):
+                # The embedded broker answers a fetch beyond its end with nothing, for ever;
+                # Apache Kafka answers OFFSET_OUT_OF_RANGE, and the client turns to the earliest by itself.
+                logger.warning("The broker lost records; reading from the earliest")
+                self._next[partition.topic] = 0
+                consumer.seek_to_beginning(partition)
+
+    def _heard(self) -> None:
+        self._answered, self._answered_at = True, time.monotonic()
+
+    def _start_afresh(self, error: KafkaError) -> None:
+        if self._answered:
+            logger.warning("The broker does not answer: %s", type(error).__name__)
+        self._answered = False
+        self._topics.doubt()
+        self._reconnect_at = time.monotonic() + _RECONNECT_SECONDS
+        self._disconnect()
+        if self._settings.forgets:
+            # Its new log may already be longer than the old one was, which no offset could show.
+            # Rows that are read twice cost a comparison, rows that are passed over cost a fetch.
+            self._next = dict.fromkeys(self._next, 0)
+
+    def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError):
+                consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
+
+    def healthy(self) -> bool:
+        return self._answered
+
+    def seek(self, topic: str, offset: int) -> None:
+        self._next[topic] = offset
+        partition = TopicPartition(topic, 0)
+        if self._consumer is not None and partition in self._consumer.assignment():
+            self._consumer.seek(partition, offset)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._answered = False
+        self._disconnect()
+
+    def _read_topics(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def _connect(self) -> KafkaConsumer:
+        raise NotImplementedError
+
+
+class _OneTopic(_KafkaSubscription):
+    """Assigns itself the topic's partition; the offset lives with the caller."""
+
+    def __init__(self, settings: KafkaSettings, topics: _Topics, topic: str, offset: int) -> None:
+        super().__init__(settings, topics)
+        self._topic = topic
+        self._next[topic] = offset
+
+    def _read_topics(self) -> Sequence[str]:
+        return (self._topic,)
+
+    def _connect(self) -> KafkaConsumer:
+        consumer = KafkaConsumer(**self._consumer_settings(), group_id=None)
+        partition = TopicPartition(self._topic, 0)
+        consumer.assign([partition])
+        consumer.seek(partition, self._next[self._topic])
+        return consumer
+
+    def commit(self, offsets: Mapping[str, int]) -> None:
+        """The caller keeps its own offset."""
+
+
+class _GroupMember(_KafkaSubscription):
+    """Reads its share of the watched topics."""
+
+    def __init__(self, settings: KafkaSettings, topics: _Topics, watched: Sequence[str], group: str) -> None:
+        super().__init__(settings, topics)
+        self._group = group
+        self._watched = tuple(dict.fromkeys(watched))
+        self._subscribed: tuple[str, ...] = ()
+        self._uncommitted: dict[str, int] = {}
+
+    def watch(self, topics: Iterable[str]) -> None:
+        self._watched = tuple(dict.fromkeys(topics))
+
+    def _read_topics(self) -> Sequence[str]:
+        return self._watched
+
+    def _connect(self) -> KafkaConsumer:
+        self._subscribed = ()
+        return KafkaConsumer(
+            **self._consumer_settings(),
+            group_id=self._group,
+            session_timeout_ms=self._settings.session_timeout_ms,
+            heartbeat_interval_ms=self._settings.heartbeat_ms,
+            # Topics have one partition each, which the default assignor would all give to the first member.
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+        )
+
+    def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Record]:
+        if self._subscribed != self._watched:
+            self._topics.ensure(self._watched)
+            self._subscribed = self._watched
+            consumer.subscribe(list(self._subscribed))
+        # A poll that is too short never joins the group.
+        return super()._poll(consumer, max(timeout_ms, _SHORTEST_GROUP_POLL_MS))
+
+    def commit(self, offsets: Mapping[str, int]) -> None:
+        self._uncommitted.update(offsets)
+        if self._consumer is not None:
+            with contextlib.suppress(KafkaError):
+                self._consumer.commit_async(_offsets(offsets))
+
+    def close(self) -> None:
+        if self._consumer is not None and self._uncommitted and self._answered:
+            mine = {p.topic for p in self._consumer.assignment()}
+            last = {topic: offset for topic, offset in self._uncommitted.items() if topic in mine}
+            with contextlib.suppress(KafkaError):
+                self._consumer.commit(_offsets(last), timeout_ms=_CLOSE_MS)
+        super().close()
+
+
+def _offsets(offsets: Mapping[str, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1) for topic, offset in offsets.items()}
+
+
+def _records(batch: Iterable[Any]) -> Iterator[Record]:
+    for found in batch:
+        yield Record(found.topic, found.offset, found.key, found.value or b"", tuple(found.headers))
