@@ -126,9 +126,12 @@ class KeyBundle:
     def decoded(cls, encoded: bytes) -> Self:
         """The bundle that `encoded` came from; BundleForged if it came from none."""
         try:
-            return cls._from_values(decode(encoded))
+            bundle = cls._from_values(decode(encoded))
         except NotCanonical as fault:
             raise BundleForged("the key bundle is malformed") from fault
+        if bundle.encoded != encoded:
+            raise BundleForged("the key bundle is written in another way than its own")
+        return bundle
 
     @classmethod
     def _from_values(cls, values: list[Value]) -> Self:
@@ -151,14 +154,16 @@ class KeyBundle:
             ):
                 bundle = cls(
                     practice_id,
-                    version,
+                    int(version),
                     hpke_public,
                     signing_public,
                     at_moment(not_before),
                     at_moment(expires_at),
                     tuple(_former_key(key) for key in former),
                 )
-                if [key.version for key in bundle.former] == list(range(1, version)):
+                if len(former) == version - 1 and all(
+                    key.version == number for number, key in enumerate(bundle.former, start=1)
+                ):
                     return bundle
         raise NotCanonical("not a key bundle")
 
@@ -237,7 +242,7 @@ def _former_key(values: Value) -> SigningKey:
             None | int() as compromised_from,
         ] if len(public) == 32 and len(bundle_hash) == 32:
             return SigningKey(
-                version,
+                int(version),
                 public,
                 at_moment(expires_at),
                 bundle_hash,
