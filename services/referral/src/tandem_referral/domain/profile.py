@@ -10,8 +10,7 @@ ROLES: Final = frozenset({"prescriber", "therapy_provider"})
 MODALITIES: Final = frozenset({"cbt", "act", "emdr", "exposure", "mindfulness", "trauma-informed"})
 LONGEST_NAME: Final = 200
 
-# The form that certificates name practices in. A practice's id is also the name of its audit chain, of which the
-# hub has one too.
+# The form in which certificates name practices. It is the name of an audit chain too, and so is "hub".
 _PRACTICE_ID = re.compile(r"(?!hub$)[a-z0-9][a-z0-9_-]{0,62}")
 _LICENCE_STATE = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][A-Za-z]{1,3})?")

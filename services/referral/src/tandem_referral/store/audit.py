@@ -1,7 +1,7 @@
 """Audit chains: one for each practice, of what it may know, and one for the hub itself.
 
-What was withheld is recorded in its discloser's chain alone. No number, size or time of a recipient's chain may
-depend on it.
+What was withheld is recorded in its discloser's chain alone:
+no number, size or time of a recipient's chain may depend on it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ def append(
     rule: str = "",
     referral_id: str = "",
 ) -> None:
-    """Add a record to *chain*, a practice's id or HUB, when *tx* commits. *category* is the contract's number."""
+    """Add a record to *chain* (a practice's id or HUB) when *tx* commits. *category*: the contract's number."""
     staged: dict[str, list[Fact]] | None = tx.notes.get(_STAGED)
     if staged is None:
         staged = tx.notes[_STAGED] = _Staged()
@@ -97,7 +97,7 @@ def _lock_heads(tx: Transaction, chains: Sequence[str]) -> dict[str, Head]:
 
 
 def open_chain(tx: Transaction, chain: str) -> None:
-    """So that a practice is under every root from its first minute, and its place does not tell its first record."""
+    """Put a practice under every root from its first minute, whether it has records or not."""
     _lock_heads(tx, [chain])
 
 
@@ -128,9 +128,10 @@ def chains(tx: Transaction) -> list[str]:
 
 def heads_under(tx: Transaction, tree_number: int) -> dict[str, Head]:
     """The heads that the tree was made of: of each chain the last one written for it or for a tree before."""
+    earlier = audit_leaf.alias("earlier")
     last = (
-        select(func.max(audit_leaf.c.tree_number))
-        .where(audit_leaf.c.chain == audit_head.c.chain, audit_leaf.c.tree_number <= tree_number)
+        select(func.max(earlier.c.tree_number))
+        .where(earlier.c.chain == audit_head.c.chain, earlier.c.tree_number <= tree_number)
         .correlate(audit_head)
         .scalar_subquery()
     )
@@ -143,7 +144,7 @@ def heads_under(tx: Transaction, tree_number: int) -> dict[str, Head]:
 def _row_of(chain: str, link: Link) -> dict[str, Any]:
     record = record_of(link)
     for kept_beside in ("number", "at", "previous_hash", "hash"):
-        record.ClearField(kept_beside)  # type: ignore[arg-type]
+        record.ClearField(kept_beside)
     return {
         "chain": chain,
         "number": link.number,

@@ -16,8 +16,8 @@ from tandem_platform.rpc.status import refusal_in, status_of
 from tandem_platform.storage.database import Database, Transaction
 from tandem_referral.store.tables import command, command_count
 
-# Every response of a command has its receipt in field 1. Two encodings of a message, one after the other, are the
-# encoding of both merged: the number is added without knowing which response it goes into.
+# Every response of a command has its receipt in field 1. Two encodings of a message, one after the other,
+# are the encoding of both merged: the number is added without knowing which response it goes into.
 _RECEIPT_TAG = b"\x0a"
 
 
@@ -51,8 +51,8 @@ class _Command:
 class RememberedCommands:
     """The hub's CommandMemory: one transaction holds a command's effects, its number and its answer.
 
-    A refusal undoes the effects first and is remembered by a second transaction; if the same command got through
-    in between, its answer is the first one and is given instead. Safe to share between threads.
+    A refusal undoes the effects first and is remembered by a second transaction; if the same command got
+    through in between, its answer is the first one and is given instead. Safe to share between threads.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -79,7 +79,7 @@ class RememberedCommands:
     def _known_or(
         self, tx: Transaction, this: _Command, answer: Callable[[], bytes | Status]
     ) -> bytes | Status:
-        """Take the command's place, in which a second one like it waits, and *answer* it; or give the known answer."""
+        """Take the command's place and *answer* it, while a second one like it waits; or give the known answer."""
         insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
         place = (
             insert(command)

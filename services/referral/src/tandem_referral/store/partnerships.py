@@ -90,7 +90,7 @@ def know_each_other(tx: Transaction, one: str, other: str) -> bool:
 
 
 def lock_scopes(tx: Transaction, partnership_id: str) -> Sequence[Row[Any]]:
-    """All scopes of the partnership exclusively: no release is being decided from here to the commit."""
+    """All scopes of the partnership exclusively. They come before the partnership itself, as in releases."""
     ours = select(episode.c.episode_id).where(episode.c.partnership_id == partnership_id)
     query = (
         select(scope)

@@ -121,14 +121,15 @@ referral_move = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# Parties from whom identity-contact or referral-status was withdrawn: to them the referral is "closed" since then.
+# Parties from whom identity-contact or referral-status was withdrawn: to them the referral is "closed".
 referral_closed_to = Table(
     "referral_closed_to",
     metadata,
     Column("referral_id", String, ForeignKey("referral.referral_id"), primary_key=True),
     Column("practice_id", String, primary_key=True),
-    # The version that they see for good.
+    # What they see of it, whatever happens to it meanwhile: this version, and this many of its moves.
     Column("version", BigInteger, nullable=False),
+    Column("moves", Integer, nullable=False),
     Column("closed_at", UtcTime, nullable=False),
 )
 
@@ -307,7 +308,7 @@ audit_root = Table(
     Column("announced_to", String),
 )
 
-# A chain's head as it was put under a tree. Written only when the head had moved: it stands for later trees too.
+# A chain's head as it was put under a tree; written when the head had moved, it stands for later trees too.
 audit_leaf = Table(
     "audit_leaf",
     metadata,

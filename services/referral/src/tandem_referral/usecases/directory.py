@@ -107,7 +107,7 @@ def register_practice(tx: Transaction, profile: Practice, now: datetime) -> Prac
 def replace_profile(
     tx: Transaction, by: str, profile: Practice, now: datetime, fresh_for: timedelta = CAPACITY_FRESH_FOR
 ) -> Practice:
-    """Roles and capacity stay as they are: the operator gives the first, and the second has its own command."""
+    """Roles and capacity stay as they are: the operator gives roles, and capacity has its own command."""
     if profile.practice_id not in ("", by):
         raise PracticeNotFound
     present = practices.get(tx, by, stale_before=now - fresh_for, lock="exclusive")
@@ -204,9 +204,8 @@ def confirm_partnership(
 def suspend_partnership(
     tx: Transaction, by: str, partnership_id: str, version: int, now: datetime
 ) -> Partnership:
-    """Once it has answered nothing is released: it waits for the decisions under way and outlasts them."""
+    """Once it has answered nothing is released: a decision under way holds the partnership shared."""
     partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
-    partnerships.lock_scopes(tx, partnership_id)
     before = partnership.version
     partnership.suspend(by, version)
     return _saved(tx, partnership, before, now)
@@ -216,8 +215,9 @@ def resume_partnership(
     tx: Transaction, by: str, partnership_id: str, version: int, now: datetime
 ) -> Partnership:
     """What was withheld meanwhile is decided again in the background."""
-    partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
+    partnerships.get(tx, partnership_id, visible_to=by)
     scopes = partnerships.lock_scopes(tx, partnership_id)
+    partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
     before = partnership.version
     partnership.resume(by, version)
     if partnership.version != before and partnership.state is PartnershipState.ACTIVE:
