@@ -19,6 +19,7 @@ from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, entries, permissions
 from tandem_referral.store.permissions import PENDING, Scope
 from tandem_referral.store.tables import episode, practice
+from tandem_referral.usecases import visibility
 
 
 class PermissionNotFound(Refusal):
@@ -93,6 +94,7 @@ def grant(tx: Transaction, wanted: Permission, by: str, now: datetime, *, base: 
     _tell(tx, made, now)
     if made.state == "active" and made.effect == EFFECT_PERMIT:
         entries.ask_sweep(tx, scope, now)
+    visibility.review(tx, scope, now)
     return made
 
 
@@ -148,6 +150,7 @@ def _end(
     else:
         _tell(tx, message, now)
     entries.ask_sweep(tx, scope, now)
+    visibility.review(tx, scope, now)
     return message, len(voided_ids)
 
 
@@ -168,6 +171,7 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
     _tell(tx, message, now)
     if not over or fresh.effect == EFFECT_DENY:
         entries.ask_sweep(tx, scope, now)
+    visibility.review(tx, scope, now)
 
 
 def close_scope(tx: Transaction, episode_id: str, now: datetime) -> None:
