@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
@@ -30,7 +30,7 @@ _DELIVERY_MS = 4000
 _PUBLISH_SECONDS = 4.8
 _SILENCE_SECONDS = 1.0
 _RECONNECT_SECONDS = 0.5
-_CLOSE_MS = 1000
+_ANSWER_MS = 1000
 _SHORTEST_GROUP_POLL_MS = 100
 _MOST_RECORDS = 1000
 _TOPICS_PER_REQUEST = 500
@@ -222,7 +222,7 @@ def _abandon(producer: KafkaProducer) -> None:
         # close() waits for unsent batches first and gives up before it stops its thread when they are stuck.
         # The thread would then go on and deliver them behind those of the next producer.
         producer._sender.force_close()
-        producer._sender.join(_CLOSE_MS / 1000)
+        producer._sender.join(_ANSWER_MS / 1000)
         with contextlib.suppress(kafka_errors.KafkaTimeoutError):
             producer.close(timeout=0)
 
@@ -280,24 +280,36 @@ class _KafkaSubscription:
         }
 
     def _poll(self, consumer: KafkaConsumer, timeout_ms: int) -> list[Record]:
-        found = [record for batch in consumer.poll(timeout_ms).values() for record in _records(batch)]
-        self._next.update((record.topic, record.offset + 1) for record in found)
+        found: list[Record] = []
+        for partition, batch in consumer.poll(timeout_ms).items():
+            if batch[0].offset < self._next.get(partition.topic, 0):
+                self._read_from_the_earliest(consumer, partition)
+                continue
+            found.extend(_records(batch))
+            self._next[partition.topic] = batch[-1].offset + 1
         return found
+
+    def _read_from_the_earliest(self, consumer: KafkaConsumer, partition: TopicPartition) -> None:
+        """The broker went back behind what it once handed out, so it lost records and numbers anew."""
+        logger.warning("The broker lost records; reading from the earliest")
+        self._next[partition.topic] = 0
+        consumer.seek_to_beginning(partition)
 
     def _ask_for_life(self, consumer: KafkaConsumer) -> None:
         """Tell a quiet log from a broker that is gone, hung, or has lost the topic."""
         topics = self._read_topics()
         if topics:
-            consumer.beginning_offsets([TopicPartition(topics[0], 0)], timeout_ms=_CLOSE_MS)
+            consumer.beginning_offsets([TopicPartition(topics[0], 0)], timeout_ms=_ANSWER_MS)
         self._heard()
         for partition in consumer.assignment():
+            # The embedded broker answers a fetch beyond its end with nothing, for ever.
+            # Apache Kafka has the client go back to the last offset both know, though what lies below it may
+            # be new; and a quiet log would not show that.
             end = consumer.highwater(partition)
-            if end is not None and end < self._next.get(partition.topic, 0):
-                # The embedded broker answers a fetch beyond its end with nothing, for ever;
-                # Apache Kafka answers OFFSET_OUT_OF_RANGE, and the client turns to the earliest by itself.
-                logger.warning("The broker lost records; reading from the earliest")
-                self._next[partition.topic] = 0
-                consumer.seek_to_beginning(partition)
+            position = consumer.position(partition, timeout_ms=_ANSWER_MS)
+            next_wanted = self._next.get(partition.topic, 0)
+            if any(known is not None and known < next_wanted for known in (end, position)):
+                self._read_from_the_earliest(consumer, partition)
 
     def _heard(self) -> None:
         self._answered, self._answered_at = True, time.monotonic()
@@ -318,7 +330,7 @@ class _KafkaSubscription:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(KafkaError):
-                consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
+                consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
 
     def healthy(self) -> bool:
         return self._answered
@@ -381,6 +393,7 @@ class _GroupMember(_KafkaSubscription):
 
     def _connect(self) -> KafkaConsumer:
         self._subscribed = ()
+        self._next.clear()
         return KafkaConsumer(
             **self._consumer_settings(),
             group_id=self._group,
@@ -394,7 +407,7 @@ class _GroupMember(_KafkaSubscription):
         if self._subscribed != self._watched:
             self._topics.ensure(self._watched)
             self._subscribed = self._watched
-            consumer.subscribe(list(self._subscribed))
+            consumer.subscribe(list(self._subscribed), listener=_Forgetting(self._next))
         # A poll that is too short never joins the group.
         return super()._poll(consumer, max(timeout_ms, _SHORTEST_GROUP_POLL_MS))
 
@@ -409,8 +422,22 @@ class _GroupMember(_KafkaSubscription):
             mine = {p.topic for p in self._consumer.assignment()}
             last = {topic: offset for topic, offset in self._uncommitted.items() if topic in mine}
             with contextlib.suppress(KafkaError):
-                self._consumer.commit(_offsets(last), timeout_ms=_CLOSE_MS)
+                self._consumer.commit(_offsets(last), timeout_ms=_ANSWER_MS)
         super().close()
+
+
+class _Forgetting(ConsumerRebalanceListener):  # type: ignore[misc]  # the client carries no types
+    """Where this member stood means nothing once another may have read on."""
+
+    def __init__(self, positions: dict[str, int]) -> None:
+        self._positions = positions
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        for partition in revoked:
+            self._positions.pop(partition.topic, None)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Reading starts at the committed offset."""
 
 
 def _offsets(offsets: Mapping[str, int]) -> dict[TopicPartition, OffsetAndMetadata]:

