@@ -127,7 +127,7 @@ def test_old_tls_is_not_spoken(hub, tmp_path, version, spoken):
             version,
             "-cipher",
             "ALL:@SECLEVEL=0",
-            *with_certificate,
+            *as_client,
         ],
         input=b"",
         capture_output=True,

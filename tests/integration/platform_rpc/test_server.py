@@ -228,7 +228,7 @@ def test_stopping_lets_the_calls_in_flight_finish(hub):
     stopping = threading.Thread(target=hub.server.stop, args=(10,))
     stopping.start()
     error = failure(lambda: stub.Look(AskRequest(), timeout=2))
-    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert refusal_of(error).code is Code.UNAVAILABLE
     finish.set()
     assert call.result(timeout=5).text == "finished"
     stopping.join(5)
