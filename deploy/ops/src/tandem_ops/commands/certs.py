@@ -1,0 +1,169 @@
+"""`tandem certs`: a development certificate authority."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+from cryptography import x509
+
+from tandem_ops.certs import DevelopmentCA, Issued, Wish
+from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.reach import json_option
+from tandem_platform.rpc.identity import IdentityRefused, caller_from_uri, operator_uri, practice_uri
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_EPILOG = """\b
+Examples:
+  tandem certs ca --authority ca --network tandem.example
+  tandem certs hub --authority ca --out hub/tls
+  tandem certs practice prac_abc --authority ca --out juniper/tls
+  tandem certs operator kim --authority ca --out operator
+  tandem certs revoke juniper/tls/cert.pem --authority ca
+\b
+The authority's key can make anybody any member: keep its directory away from the hub.
+"""
+
+
+@click.group(epilog=_EPILOG)
+def command() -> None:
+    """Issue and revoke certificates, for development and for a small network that runs its own authority."""
+
+
+def _authority_options(function: Callable[P, R]) -> Callable[P, R]:
+    function = click.option(
+        "--network",
+        default="tandem.local",
+        show_default=True,
+        help="The network's name, as in every identity.",
+    )(function)
+    return click.option(
+        "--authority",
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        help="Directory that holds the authority.",
+    )(function)
+
+
+def _leaf_options(function: Callable[P, R]) -> Callable[P, R]:
+    function = click.option(
+        "--days", type=click.IntRange(1, 398), default=30, show_default=True, help="How long it is good."
+    )(function)
+    function = click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        help="Where cert.pem, key.pem and ca.pem go.",
+    )(function)
+    return _authority_options(json_option(function))
+
+
+@command.command("ca")
+@_authority_options
+@json_option
+def make_authority(authority: Path, network: str, as_json: bool) -> None:
+    """Make an authority, or show the one that is there."""
+    new = not (authority / "ca.key").exists()
+    ca = DevelopmentCA(authority, network)
+    Output(as_json).facts({"authority": ca.directory, "network": network, "new": new})
+
+
+@command.command("practice")
+@click.argument("practice_id")
+@_leaf_options
+def issue_practice(
+    practice_id: str, authority: Path, network: str, out: Path, days: int, as_json: bool
+) -> None:
+    """For PRACTICE_ID's calls to the hub."""
+    _require_name(practice_uri(network, practice_id), network)
+    _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_practice(practice_id, wish))
+
+
+@command.command("hub")
+@_leaf_options
+def issue_hub(authority: Path, network: str, out: Path, days: int, as_json: bool) -> None:
+    """For the hub's server."""
+    _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_hub(wish))
+
+
+@command.command("operator")
+@click.argument("operator_id")
+@_leaf_options
+def issue_operator(
+    operator_id: str, authority: Path, network: str, out: Path, days: int, as_json: bool
+) -> None:
+    """For OPERATOR_ID, a person who runs the network."""
+    _require_name(operator_uri(network, operator_id), network)
+    _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_operator(operator_id, wish))
+
+
+@command.command("server")
+@click.argument("name", nargs=-1, required=True)
+@_leaf_options
+def issue_server(
+    name: tuple[str, ...], authority: Path, network: str, out: Path, days: int, as_json: bool
+) -> None:
+    """For a clinic's own web and gRPC servers, known by these DNS names or addresses."""
+    _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_server(name, wish))
+
+
+@command.command("revoke")
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_authority_options
+@json_option
+def revoke(certificate: Path, authority: Path, network: str, as_json: bool) -> None:
+    """Put CERTIFICATE on the list that the hub asks at every call. Doing it twice changes nothing."""
+    ca = _existing(authority, network)
+    try:
+        serial = ca.revoke(certificate.read_bytes())
+    except ValueError:
+        raise Stop(Exit.USAGE, f"{certificate} holds no certificate", "name a cert.pem") from None
+    Output(as_json).facts({"revoked": f"{serial:x}", "list": ca.revoked_path})
+
+
+def _require_name(uri: str, network: str) -> None:
+    """A certificate with a name that the hub does not read would be refused at every call."""
+    try:
+        caller_from_uri(uri, network)
+    except IdentityRefused:
+        raise Stop(
+            Exit.USAGE,
+            f"{uri.rpartition('/')[2]} cannot be a name",
+            "use a to z, 0 to 9, - and _, beginning with a letter or digit",
+        ) from None
+
+
+def _existing(authority: Path, network: str) -> DevelopmentCA:
+    if not (authority / "ca.key").exists():
+        raise Stop(
+            Exit.USAGE, f"there is no authority in {authority}", f"tandem certs ca --authority {authority}"
+        )
+    return DevelopmentCA(authority, network)
+
+
+def _issue(
+    authority: Path,
+    network: str,
+    out: Path,
+    days: int,
+    as_json: bool,
+    make: Callable[[DevelopmentCA, Wish], Issued],
+) -> None:
+    ca = _existing(authority, network)
+    wish = Wish(not_after=datetime.now(UTC) + timedelta(days=days))
+    try:
+        issued = make(ca, wish)
+    except ValueError as refused:
+        raise Stop(Exit.USAGE, str(refused)) from None
+    files = issued.write(out)
+    certificate = x509.load_pem_x509_certificate(issued.certificate_pem)
+    Output(as_json).facts(
+        {
+            "certificate": files.certificate,
+            "serial": f"{issued.serial:x}",
+            "good_until": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
+        }
+    )

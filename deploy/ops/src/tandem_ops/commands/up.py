@@ -1,0 +1,74 @@
+"""`tandem up`: a whole network on this machine."""
+
+from pathlib import Path
+
+import click
+
+from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.network.network import Network
+from tandem_ops.network.plan import TWO_PRACTICES, Layout, new_plan
+from tandem_ops.network.process import MemberDidNotStart
+from tandem_ops.network.supervision import end, interruptions, supervise
+from tandem_ops.reach import directory_option
+from tandem_platform.broker.embedded import BrokerDidNotStart, BrokerNotInstalled
+
+_EPILOG = """\b
+Examples:
+  tandem up
+  tandem up --directory ~/tandem --no-kafka
+  tandem up --postgres postgresql+psycopg://user:password@127.0.0.1:5432
+\b
+The first start makes DIRECTORY/network.json: practices, and ports where you want fixed ones (0: any free port).
+Later starts find everything where it was. Ctrl-C drains; a second Ctrl-C ends everything at once.
+All of it listens on the loopback interface only. It is for development, not for patients.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@directory_option
+@click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
+@click.option(
+    "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
+)
+@click.option(
+    "--practice",
+    "names",
+    type=click.Choice(["juniper", "riverbend", "alder", "larkspur"]),
+    multiple=True,
+    help="Which practices a new network has. Repeatable. [default: juniper, riverbend]",
+)
+def command(directory: Path, no_kafka: bool, postgres: str, names: tuple[str, ...]) -> None:
+    """Start broker, hub and clinics as processes of their own, and watch them until Ctrl-C."""
+
+    output = Output(as_json=False)
+    layout = Layout(directory)
+    if not layout.plan_file.exists():
+        layout.save_plan(new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, postgres=postgres))
+    network = Network(directory, layout.load_plan(), output.say)
+    with interruptions() as noted:
+        try:
+            network.start()
+        except (MemberDidNotStart, BrokerDidNotStart, BrokerNotInstalled) as failed:
+            raise Stop(Exit.FINDING, str(failed)) from failed
+        _tell_how_to_begin(output, layout, network)
+        try:
+            supervise(network, noted, output.say)
+        finally:
+            end(network, noted, output.say)
+
+
+def _tell_how_to_begin(output: Output, layout: Layout, network: Network) -> None:
+    first = network.plan.practices[0]
+    output.say("")
+    for practice in network.plan.practices:
+        output.say(
+            f"{practice.display_name}: {network.http_address(practice)}/api/v1/  ({practice.practice_id})"
+        )
+        output.say(f"  token: {layout.token_file(practice, 'clinician')}")
+    output.say("")
+    output.say("Ask the first one who works here:")
+    output.say(
+        f'  curl -H "Authorization: Bearer $(cat {layout.token_file(first, "clinician")})"'
+        f" {network.http_address(first)}/api/v1/partners"
+    )
+    output.say("Ctrl-C drains and ends.")

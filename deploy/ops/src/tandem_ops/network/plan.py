@@ -1,0 +1,211 @@
+"""What runs on the machine: the practices, the ports, and where each keeps its files."""
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tandem_ops.console import Exit, Stop
+from tandem_platform.ids import new_id
+
+LOOPBACK = "127.0.0.1"
+Service = Literal["prescriber", "therapy_provider"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """0 means: any free port, chosen anew at each start."""
+
+    http: int = 0
+    grpc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PracticePlan:
+    """One clinic. *name* is its directory and how people call it here; *practice_id* is what the network knows."""
+
+    name: str
+    display_name: str
+    service: Service
+    practice_id: str
+    on_call_phone: str
+    contact_phone: str
+    licence_states: tuple[str, ...] = ("OR",)
+    modalities: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    telehealth: bool = True
+    ports: Ports = Ports()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """The content of `network.json`."""
+
+    network: str
+    practices: tuple[PracticePlan, ...]
+    hub: Ports = Ports()
+    broker_port: int = 0
+    with_kafka: bool = True
+    postgres: str = ""
+    """An administrative URL, under which each member gets a database of its own; empty for SQLite files."""
+
+    def practice(self, name: str) -> PracticePlan:
+        for practice in self.practices:
+            if name in (practice.name, practice.practice_id):
+                return practice
+        known = ", ".join(practice.name for practice in self.practices)
+        raise Stop(Exit.USAGE, f"no practice here is called {name}", f"choose one of: {known}")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the members of a running network listen. Written while it runs, so that other commands find it."""
+
+    hub: str
+    broker: str
+    http: dict[str, str] = field(default_factory=dict)
+    grpc: dict[str, str] = field(default_factory=dict)
+
+
+class Layout:
+    """Where everything is, below one directory. The certificate authority stays apart from the hub's files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.plan_file = root / "network.json"
+        self.addresses_file = root / "running.json"
+        self.authority = root / "ca"
+        self.operator = root / "operator"
+        self.hub = root / "hub"
+        self.logs = root / "logs"
+
+    def practice(self, plan: PracticePlan) -> Path:
+        return self.root / plan.name
+
+    def token_file(self, plan: PracticePlan, role: str) -> Path:
+        return self.practice(plan) / "tokens" / f"{role}.token"
+
+    def load_plan(self) -> NetworkPlan:
+        """Raises Stop where there is none, or none that can be read."""
+        try:
+            return _plan_from(json.loads(self.plan_file.read_text()))
+        except FileNotFoundError:
+            raise Stop(
+                Exit.USAGE,
+                f"there is no network in {self.root}",
+                "make and start one with: tandem up --directory DIR",
+            ) from None
+        except (ValueError, KeyError, TypeError) as broken:
+            raise Stop(
+                Exit.USAGE, f"{self.plan_file} cannot be read: {broken}", "mend the file, or begin elsewhere"
+            ) from broken
+
+    def save_plan(self, plan: NetworkPlan) -> None:
+        write_whole(self.plan_file, json.dumps(asdict(plan), indent=2) + "\n")
+
+    def save_addresses(self, addresses: Addresses) -> None:
+        write_whole(self.addresses_file, json.dumps(asdict(addresses), indent=2) + "\n")
+
+    def load_addresses(self) -> Addresses:
+        """Raises Stop unless the network runs, as far as the file can tell."""
+        try:
+            return Addresses(**json.loads(self.addresses_file.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            raise Stop(
+                Exit.UNREACHABLE,
+                f"the network in {self.root} does not run",
+                f"start it with: tandem up --directory {self.root}",
+            ) from None
+
+
+_KNOWN: dict[str, dict[str, Any]] = {
+    "juniper": {
+        "display_name": "Juniper Psychiatry",
+        "service": "prescriber",
+        "on_call_phone": "+1 503 555 0111",
+        "contact_phone": "+1 503 555 0110",
+    },
+    "riverbend": {
+        "display_name": "Riverbend Therapy",
+        "service": "therapy_provider",
+        "on_call_phone": "+1 503 555 0121",
+        "contact_phone": "+1 503 555 0120",
+        "modalities": ("cbt", "act", "trauma-informed"),
+        "languages": ("en", "es"),
+    },
+    "alder": {
+        "display_name": "Alder Counseling",
+        "service": "therapy_provider",
+        "on_call_phone": "+1 503 555 0131",
+        "contact_phone": "+1 503 555 0130",
+        "modalities": ("emdr", "mindfulness"),
+    },
+    "larkspur": {
+        "display_name": "Larkspur Therapy",
+        "service": "therapy_provider",
+        "on_call_phone": "+1 503 555 0141",
+        "contact_phone": "+1 503 555 0140",
+        "modalities": ("exposure",),
+    },
+}
+"""Synthetic practices; the numbers are of the range kept for fiction."""
+
+TWO_PRACTICES = ("juniper", "riverbend")
+
+
+def new_plan(
+    names: Sequence[str] = TWO_PRACTICES, *, with_kafka: bool = True, postgres: str = ""
+) -> NetworkPlan:
+    practices = tuple(PracticePlan(name=name, practice_id=new_id("prac"), **_KNOWN[name]) for name in names)
+    return NetworkPlan("tandem.local", practices, with_kafka=with_kafka, postgres=postgres)
+
+
+def with_free_ports(plan: NetworkPlan) -> NetworkPlan:
+    """The plan with a number for every port that it leaves open."""
+    wanted = [plan.hub.http, plan.hub.grpc, plan.broker_port]
+    wanted += [port for practice in plan.practices for port in (practice.ports.http, practice.ports.grpc)]
+    free = iter(_free_ports(wanted.count(0)))
+    numbers = iter([port or next(free) for port in wanted])
+    hub, broker = Ports(next(numbers), next(numbers)), next(numbers)
+    practices = tuple(replace(each, ports=Ports(next(numbers), next(numbers))) for each in plan.practices)
+    return replace(plan, hub=hub, broker_port=broker, practices=practices)
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+    Path(temporary).replace(path)
+
+
+def _free_ports(count: int) -> list[int]:
+    """All are held until all are known, so that no two are the same."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _plan_from(values: dict[str, Any]) -> NetworkPlan:
+    practices = tuple(_practice_from(each) for each in values["practices"])
+    return NetworkPlan(**{**values, "practices": practices, "hub": Ports(**values["hub"])})
+
+
+def _practice_from(values: dict[str, Any]) -> PracticePlan:
+    lists = {name: tuple(values[name]) for name in ("licence_states", "modalities", "languages")}
+    return PracticePlan(**{**values, **lists, "ports": Ports(**values["ports"])})
+
+
+def names_of(practices: Iterable[PracticePlan]) -> str:
+    return ", ".join(practice.display_name for practice in practices)
