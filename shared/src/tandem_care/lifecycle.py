@@ -301,7 +301,7 @@ IHE_360X_APPOINTMENT: Final[Mapping[str, str]] = MappingProxyType({"booked": "PC
 def fhir_task(
     state: State, *, cancel_from: State | None = None, progress: tuple[int, int] | None = None
 ) -> FhirTask:
-    """How FHIR Task says it. ``cancel_from``: state before cancel_requested; ``progress``: n of m sessions."""
+    """How FHIR Task says it. ``cancel_from``: state before the request; ``progress``: n of m sessions."""
     found = FHIR_TASK[state]
     if state is State.CANCEL_REQUESTED and cancel_from is State.ON_HOLD:
         return FhirTask("on-hold", found.business_status)

@@ -195,7 +195,7 @@ def decide(
     ``treatment_relationship_allowed``: the network and both practices accept that basis (45 CFR 164.506).
     Emergency access needs the partnership but no live referral, and answers only where nothing else permits.
     """
-    latest = _latest_versions(p for p in permissions if _same_scope(p, question))
+    latest = [p for p in _latest_versions(permissions) if _same_scope(p, question)]
     decisions = [
         _decide_one(latest, question, code, partnership_active, referral_live, treatment_relationship_allowed)
         for code in (question.category, *sorted(question.derived_from))

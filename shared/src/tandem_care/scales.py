@@ -71,7 +71,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the answers say. Incomplete, it has no total and no band, but can still ask for a risk assessment."""
+    """What the answers say. Incomplete, it has no total and no band, but may need a risk assessment."""
 
     scale: ScaleCode
     total: int | None
