@@ -214,6 +214,19 @@ def test_naming_the_pinned_key_without_holding_it_does_not_help(check, network, 
             check(forged, pinned=pinned)
 
 
+def test_a_chain_forged_past_the_pinned_version_does_not_follow(check, network, juniper):
+    """The pinned key is named rightly, and a forged key in between signs: the pinned one still has to."""
+    genuine = network.rotated(juniper).bundle.former[0]
+    in_between = network.rotated(network.keys(juniper.practice_id))
+    substitute = network.rotated(in_between)
+    claimed = replace(substitute.bundle, former=(genuine, substitute.bundle.former[1]))
+    signature = in_between.sign("key-bundle-by-former-key", claimed.encoded)
+    forged = SignedBundle.made(claimed, network.certificate(juniper.practice_id), [bytes(64), signature])
+    assert check(forged).version == 3
+    with pytest.raises(ChainBroken):
+        check(forged, pinned=juniper.bundle)
+
+
 def test_a_compromise_is_never_taken_back_nor_made_later(check, network, juniper):
     dated = network.rotated(juniper, compromised_from={1: NOON})
     certificate = network.certificate(juniper.practice_id)
