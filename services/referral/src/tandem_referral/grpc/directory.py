@@ -21,12 +21,12 @@ class DirectoryServicer:
     def __init__(
         self,
         database: Database,
-        tokens: PageTokens,
+        pages: PageTokens,
         trust: KeyTrust,
         capacity_fresh_for: timedelta = CAPACITY_FRESH_FOR,
     ) -> None:
         self._database = database
-        self._tokens = tokens
+        self._pages = pages
         self._trust = trust
         self._fresh_for = capacity_fresh_for
 
@@ -78,13 +78,13 @@ class DirectoryServicer:
             last = found[size - 1]
             # Every page is ranked as of the first one, so that no practice moves between pages.
             position = (last.rank, last.practice.practice_id, (as_of - _EPOCH) // timedelta(microseconds=1))
-            response.next_page_token = self._tokens.make(call.caller.id, request, position)
+            response.next_page_token = self._pages.make(call.caller.id, request, position)
         return response
 
     def _search_position(
         self, request: pb.SearchPracticesRequest, call: Call
     ) -> tuple[tuple[int, str] | None, datetime]:
-        position = self._tokens.read(call.caller.id, request)
+        position = self._pages.read(call.caller.id, request)
         if position is None:
             return None, call.now
         rank, practice_id, micros = position
@@ -131,14 +131,14 @@ class DirectoryServicer:
     def ListPartnerships(
         self, request: pb.ListPartnershipsRequest, call: Call
     ) -> pb.ListPartnershipsResponse:
-        position = self._tokens.read(call.caller.id, request)
+        position = self._pages.read(call.caller.id, request)
         size = page_size(request.page_size)
         with self._database.reading() as tx:
             after = "" if position is None else str(position[0])
             found = partnerships.of(tx, call.caller.id, after=after, limit=size + 1)
         response = pb.ListPartnershipsResponse(partnerships=map(_partnership, found[:size]))
         if len(found) > size:
-            response.next_page_token = self._tokens.make(call.caller.id, request, [found[size - 1].id])
+            response.next_page_token = self._pages.make(call.caller.id, request, [found[size - 1].id])
         return response
 
 

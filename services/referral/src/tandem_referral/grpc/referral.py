@@ -1,6 +1,5 @@
 """ReferralService: translates only."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -12,7 +11,15 @@ from tandem_referral.domain.lifecycle import Moved, Referral
 from tandem_referral.grpc.pages import PageTokens, page_size
 from tandem_referral.store import referrals
 from tandem_referral.store.referrals import CLOSED, Line, Seen
-from tandem_referral.usecases.referrals import Wish, WordUnknown, move_referral, moves_of, request_referral
+from tandem_referral.usecases.hub_time import HubTime
+from tandem_referral.usecases.referrals import (
+    Make,
+    Wish,
+    WordUnknown,
+    move_referral,
+    moves_of,
+    request_referral,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,9 +37,10 @@ class _MoveRequest(Protocol):
 
 
 class ReferralServicer:
-    def __init__(self, database: Database, tokens: PageTokens) -> None:
+    def __init__(self, database: Database, time: HubTime, pages: PageTokens) -> None:
         self._database = database
-        self._tokens = tokens
+        self._time = time
+        self._pages = pages
 
     def RequestReferral(self, request: pb.RequestReferralRequest, call: Call) -> pb.RequestReferralResponse:
         wish = Wish(
@@ -44,68 +52,74 @@ class ReferralServicer:
             permissions=request.permissions,
             replaces=request.replaces_referral_id,
         )
-        requested = request_referral(call.tx, wish, call.caller.id, call.now)
+        now = self._time.decision_time(call.tx)
+        requested = request_referral(call.tx, wish, call.caller.id, now)
         return pb.RequestReferralResponse(referral=_referral(Seen(requested, None), call.caller.id))
 
     def ReceiveReferral(self, request: pb.ReceiveReferralRequest, call: Call) -> pb.ReceiveReferralResponse:
-        def receive(referral: Referral) -> Moved | None:
-            return referral.receive(call.caller.id, call.now, version=request.version)
+        def receive(referral: Referral, at: datetime) -> Moved | None:
+            return referral.receive(call.caller.id, at, version=request.version)
 
-        return pb.ReceiveReferralResponse(referral=_moved(request, call, receive))
+        return pb.ReceiveReferralResponse(referral=self._moved(request, call, receive))
 
     def OpenReferral(self, request: pb.OpenReferralRequest, call: Call) -> pb.OpenReferralResponse:
-        def open_it(referral: Referral) -> Moved | None:
-            return referral.open(call.caller.id, call.now, version=request.version)
+        def open_it(referral: Referral, at: datetime) -> Moved | None:
+            return referral.open(call.caller.id, at, version=request.version)
 
-        return pb.OpenReferralResponse(referral=_moved(request, call, open_it))
+        return pb.OpenReferralResponse(referral=self._moved(request, call, open_it))
 
     def AcceptReferral(self, request: pb.AcceptReferralRequest, call: Call) -> pb.AcceptReferralResponse:
-        def accept(referral: Referral) -> Moved | None:
-            return referral.accept(call.caller.id, call.now, version=request.version)
+        def accept(referral: Referral, at: datetime) -> Moved | None:
+            return referral.accept(call.caller.id, at, version=request.version)
 
-        return pb.AcceptReferralResponse(referral=_moved(request, call, accept))
+        return pb.AcceptReferralResponse(referral=self._moved(request, call, accept))
 
     def DeclineReferral(self, request: pb.DeclineReferralRequest, call: Call) -> pb.DeclineReferralResponse:
-        def decline(referral: Referral) -> Moved | None:
-            return referral.decline(call.caller.id, call.now, request.reason, version=request.version)
+        def decline(referral: Referral, at: datetime) -> Moved | None:
+            return referral.decline(call.caller.id, at, request.reason, version=request.version)
 
-        return pb.DeclineReferralResponse(referral=_moved(request, call, decline, may_end=True))
+        return pb.DeclineReferralResponse(referral=self._moved(request, call, decline, may_end=True))
 
     def AskForInformation(
         self, request: pb.AskForInformationRequest, call: Call
     ) -> pb.AskForInformationResponse:
-        def ask(referral: Referral) -> Moved | None:
-            return referral.ask(call.caller.id, call.now, request.reason or None, version=request.version)
+        def ask(referral: Referral, at: datetime) -> Moved | None:
+            return referral.ask(call.caller.id, at, request.reason or None, version=request.version)
 
-        return pb.AskForInformationResponse(referral=_moved(request, call, ask))
+        return pb.AskForInformationResponse(referral=self._moved(request, call, ask))
 
     def AnswerInformation(
         self, request: pb.AnswerInformationRequest, call: Call
     ) -> pb.AnswerInformationResponse:
-        def answer(referral: Referral) -> Moved | None:
-            return referral.answer(call.caller.id, call.now, version=request.version)
+        def answer(referral: Referral, at: datetime) -> Moved | None:
+            return referral.answer(call.caller.id, at, version=request.version)
 
-        return pb.AnswerInformationResponse(referral=_moved(request, call, answer))
+        return pb.AnswerInformationResponse(referral=self._moved(request, call, answer))
 
     def StartReferral(self, request: pb.StartReferralRequest, call: Call) -> pb.StartReferralResponse:
-        def start(referral: Referral) -> Moved | None:
-            return referral.start(call.caller.id, call.now, version=request.version)
+        def start(referral: Referral, at: datetime) -> Moved | None:
+            return referral.start(call.caller.id, at, version=request.version)
 
-        return pb.StartReferralResponse(referral=_moved(request, call, start))
+        return pb.StartReferralResponse(referral=self._moved(request, call, start))
 
     def CompleteReferral(
         self, request: pb.CompleteReferralRequest, call: Call
     ) -> pb.CompleteReferralResponse:
-        def complete(referral: Referral) -> Moved | None:
-            return referral.complete(call.caller.id, call.now, request.outcome, version=request.version)
+        def complete(referral: Referral, at: datetime) -> Moved | None:
+            return referral.complete(call.caller.id, at, request.outcome, version=request.version)
 
-        return pb.CompleteReferralResponse(referral=_moved(request, call, complete, may_end=True))
+        return pb.CompleteReferralResponse(referral=self._moved(request, call, complete, may_end=True))
 
     def CancelReferral(self, request: pb.CancelReferralRequest, call: Call) -> pb.CancelReferralResponse:
-        def cancel(referral: Referral) -> Moved | None:
-            return referral.cancel(call.caller.id, call.now, request.reason, version=request.version)
+        def cancel(referral: Referral, at: datetime) -> Moved | None:
+            return referral.cancel(call.caller.id, at, request.reason, version=request.version)
 
-        return pb.CancelReferralResponse(referral=_moved(request, call, cancel, may_end=True))
+        return pb.CancelReferralResponse(referral=self._moved(request, call, cancel, may_end=True))
+
+    def _moved(self, request: _MoveRequest, call: Call, make: Make, *, may_end: bool = False) -> pb.Referral:
+        now, by = self._time.decision_time(call.tx), call.caller.id
+        moved = move_referral(call.tx, request.referral_id, by, now, make, may_end=may_end)
+        return _referral(Seen(moved, None), by)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.GetReferralResponse:
         with self._database.reading() as tx:
@@ -117,7 +131,7 @@ class ReferralServicer:
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
         if request.state and request.state not in _STATES:
             raise WordUnknown("state", _STATES)
-        position = self._tokens.read(call.caller.id, request)
+        position = self._pages.read(call.caller.id, request)
         before = None if position is None else (_EPOCH + _MICROSECOND * int(position[0]), str(position[1]))
         size = page_size(request.page_size)
         with self._database.reading() as tx:
@@ -128,11 +142,11 @@ class ReferralServicer:
         if len(found) > size:
             last = found[size - 1].referral
             position = [(last.requested_at - _EPOCH) // _MICROSECOND, last.id]
-            response.next_page_token = self._tokens.make(call.caller.id, request, position)
+            response.next_page_token = self._pages.make(call.caller.id, request, position)
         return response
 
     def ListMoves(self, request: pb.ListMovesRequest, call: Call) -> pb.ListMovesResponse:
-        position = self._tokens.read(call.caller.id, request)
+        position = self._pages.read(call.caller.id, request)
         size = page_size(request.page_size)
         with self._database.reading() as tx:
             seen = referrals.get(tx, request.referral_id, visible_to=call.caller.id)
@@ -145,17 +159,8 @@ class ReferralServicer:
             )
         response = pb.ListMovesResponse(moves=map(_move, lines[:size]))
         if len(lines) > size:
-            response.next_page_token = self._tokens.make(call.caller.id, request, [lines[size - 1].number])
+            response.next_page_token = self._pages.make(call.caller.id, request, [lines[size - 1].number])
         return response
-
-
-def _moved(
-    request: _MoveRequest, call: Call, make: Callable[[Referral], Moved | None], *, may_end: bool = False
-) -> pb.Referral:
-    by = call.caller.id
-    return _referral(
-        Seen(move_referral(call.tx, request.referral_id, by, call.now, make, may_end=may_end), None), by
-    )
 
 
 def _referral(seen: Seen, reader: str) -> pb.Referral:

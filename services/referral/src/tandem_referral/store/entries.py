@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
@@ -14,7 +14,7 @@ from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
 from tandem_referral.store.permissions import Scope
-from tandem_referral.store.tables import entry, exchange, release, sweep
+from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
 
 RELEASED, WITHHELD, WAITING, VOIDED = "released", "withheld", "waiting-for-wrap", "voided"
 
@@ -29,6 +29,7 @@ class Decided:
     rule: str
     permission_id: str = ""
     permission_version: int = 0
+    category: int = 0
 
 
 def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
@@ -85,10 +86,11 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
         return
     insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     statement = insert_into(release)
-    changed = {
+    changed: dict[str, Any] = {
         name: statement.excluded[name]
         for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
     }
+    changed["released_at"] = func.coalesce(statement.excluded.released_at, release.c.released_at)
     tx.execute(
         statement.on_conflict_do_update(index_elements=["entry_id", "recipient_practice_id"], set_=changed),
         [
@@ -102,6 +104,8 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
                 "permission_id": each.permission_id,
                 "permission_version": each.permission_version,
                 "decided_at": now,
+                "released_at": now if each.result == RELEASED else None,
+                "category": str(each.category).encode(),
             }
             for each in decisions
         ],
@@ -126,9 +130,21 @@ def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     )
 
 
-def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
-    rows = tx.all(select(sweep).order_by(sweep.c.asked_at, sweep.c.episode_id).limit(limit))
-    return [Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in rows]
+def sweeps(tx: Transaction, run: str, limit: int = 50) -> list[Scope]:
+    """Sweeps that were asked for, oldest first, whose recipient is there to be swept for."""
+    query = (
+        select(sweep)
+        .join(practice_sync, practice_sync.c.practice_id == sweep.c.recipient_practice_id)
+        .where(practice_sync.c.caught_up_in_run == run)
+        .order_by(sweep.c.asked_at, sweep.c.episode_id)
+        .limit(limit)
+    )
+    return [Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in tx.all(query)]
+
+
+def pending_sweeps(tx: Transaction, scopes: Sequence[Scope]) -> set[Scope]:
+    """Which of these are being swept. Waits for a sweep under way and holds off the next: either it sees what we add, or it is over."""
+    return {each for each in sorted(scopes) if tx.first(select(sweep.c.asked_at).where(_sweep_of(each)), lock="shared")}
 
 
 def sweep_position(tx: Transaction, scope: Scope) -> int | None:

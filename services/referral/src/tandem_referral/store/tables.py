@@ -229,13 +229,17 @@ release = Table(
     Column("permission_id", String, nullable=False, server_default=""),
     Column("permission_version", BigInteger, nullable=False, server_default="0"),
     Column("decided_at", UtcTime, nullable=False),
+    # The last time that it was released; stays when it is voided or withheld later.
+    Column("released_at", UtcTime),
+    # The number of a common.v1.Category, for the accounting of disclosures.
+    Column("category", EncryptedBytes("release.category"), nullable=False),
     Column("delivered_at", UtcTime),
     Column("voided_at", UtcTime),
     # Its recipient kept it although it was voided: it had been read before the notice came.
     Column("kept", Boolean, nullable=False, server_default="0"),
     Column("wrap_requested_at", UtcTime),
 )
-Index("release_by_discloser", release.c.discloser_practice_id, release.c.decided_at)
+Index("release_by_discloser", release.c.discloser_practice_id, release.c.released_at)
 Index("release_by_scope", release.c.episode_id, release.c.discloser_practice_id, release.c.result)
 Index("release_by_permission", release.c.permission_id)
 

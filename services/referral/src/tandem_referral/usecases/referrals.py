@@ -31,7 +31,8 @@ _FROM_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ROLE_FOR = {Kind.PSYCHOTHERAPY: "therapy_provider", Kind.MEDICAL_EVALUATION: "prescriber"}
 
-Make = Callable[[Referral], Moved | None]
+Make = Callable[[Referral, datetime], Moved | None]
+"""Makes a move at a time."""
 
 
 class PartnershipNotActive(Refusal):
@@ -164,7 +165,7 @@ def expire_referral(tx: Transaction, referral_id: str, now: datetime) -> None:
     consent.close_scope(tx, referrals.get_any(tx, referral_id).episode_id, now)
     referral = referrals.get_any(tx, referral_id, lock="exclusive")
     if Move.EXPIRE in referral.moves(CLOCK, now):
-        _move(tx, referral, lambda due: due.expire(now), now)
+        _move(tx, referral, lambda due, at: due.expire(at), now)
 
 
 def moves_of(seen: Seen, by: str, now: datetime) -> list[Move]:
@@ -175,7 +176,7 @@ def moves_of(seen: Seen, by: str, now: datetime) -> list[Move]:
 def _move(tx: Transaction, referral: Referral, make: Make, now: datetime) -> None:
     version = referral.version
     was_final = referral.state.is_final
-    moved = make(referral)
+    moved = make(referral, now)
     if moved is None:
         return
     referrals.save(tx, referral)

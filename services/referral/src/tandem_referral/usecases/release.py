@@ -47,7 +47,7 @@ class _Standing:
     caught_up: bool
 
 
-def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: datetime, run: str) -> None:
+def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: datetime, run: str, *, sweeping: bool = False) -> None:
     """Decide about each and release what may be released. *run* names this run of the hub.
 
     Takes the scopes' locks shared, then reads: whatever revokes has to wait, or has been waited for.
@@ -59,11 +59,13 @@ def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: 
     rules = permissions.in_scopes(tx, scopes)
     standings = _standings(tx, scopes, run)
     targets = _released_targets(tx, incoming)
+    # What comes while history is being swept waits its turn, so that the order of release is the order of entry.
+    behind = set() if sweeping else entries.pending_sweeps(tx, scopes)
     decided: list[Decided] = []
     wraps_wanted: dict[Scope, list[str]] = {}
     for each in incoming:
         labels = each.sealed.labels
-        if each.before == Result.RELEASED:
+        if each.before == Result.RELEASED or each.scope in behind:
             continue
         outcome = _decide(each, rules[each.scope], standings[each.scope], targets, now)
         if outcome.result == each.before and outcome.result != Result.RELEASED:
@@ -76,6 +78,7 @@ def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: 
                 outcome.rule,
                 outcome.permission_id,
                 outcome.permission_version,
+                labels.category,
             )
         )
         _account(tx, labels, each.scope, outcome, now)
@@ -258,5 +261,5 @@ def sweep_once(tx: Transaction, scope: Scope, now: datetime, run: str) -> bool:
         for row in rows
         if row.entry_id in sealed and row.result != Result.RELEASED
     ]
-    release_where_permitted(tx, again, now, run)
+    release_where_permitted(tx, again, now, run, sweeping=True)
     return len(rows) == SWEEP_CHUNK
