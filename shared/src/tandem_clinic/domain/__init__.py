@@ -1,0 +1,1 @@
+"""The rules of a clinic that need neither a database nor a network."""

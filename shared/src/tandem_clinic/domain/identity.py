@@ -1,0 +1,47 @@
+"""Who a patient is: the same content that a partner gets as the identity-contact entry."""
+
+import re
+import unicodedata
+from datetime import date
+from difflib import SequenceMatcher
+from typing import Final
+
+from tandem_care.entry_kinds import IdentityContact, Representative
+
+PatientIdentity = IdentityContact
+
+SIMILAR_NAMES: Final = 0.8
+"""Share of letters in common from which two names are worth a second look."""
+
+
+def shown_name(identity: PatientIdentity) -> str:
+    """The name to call the patient by."""
+    return identity.used_name or identity.legal_name
+
+
+def resemble(one: PatientIdentity, other: PatientIdentity) -> bool:
+    """Whether the two may be one person: born on the same day, and of similar names, in whatever order."""
+    if one.birth_date != other.birth_date:
+        return False
+    return any(
+        SequenceMatcher(None, left, right).ratio() >= SIMILAR_NAMES
+        for left in _spellings(one)
+        for right in _spellings(other)
+    )
+
+
+def acts_for(representative: Representative, day: date) -> bool:
+    """A representative's access ends with their authority, at majority for instance."""
+    return representative.valid_from <= day and (
+        representative.valid_until is None or day <= representative.valid_until
+    )
+
+
+def _spellings(identity: PatientIdentity) -> set[str]:
+    names = {identity.legal_name} | ({identity.used_name} if identity.used_name else set())
+    return {" ".join(sorted(_plain(name).split())) for name in names}
+
+
+def _plain(name: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return re.sub(r"[^\w]+", " ", "".join(c for c in decomposed if not unicodedata.combining(c)))

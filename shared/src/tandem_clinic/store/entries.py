@@ -1,0 +1,309 @@
+"""The clinic's own records, what was sealed of them, and what partners gave."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, SealedEntry
+from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.store.tables import own_entry, own_entry_identifier, receipt, received_entry, sealed_entry
+from tandem_clinic.store.vault import Vault
+from tandem_platform.storage import Transaction
+
+_OWN = "own_entry.content"
+_RECEIVED = "received_entry.content"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEntry:
+    record_id: str
+    patient_id: str
+    episode_id: str | None
+    kind: str
+    category: str
+    derived_from: tuple[str, ...]
+    part2: bool
+    content: bytes
+    author_id: str
+    authored_at: datetime
+    recorded_at: datetime
+    state: str
+    amends_record_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEntry:
+    entry_id: str
+    episode_id: str
+    origin_practice_id: str
+    category: str
+    content: bytes
+    authored_at: datetime
+    state: str
+    amends_entry_id: str
+    permission_id: str
+    notice: str
+    received_at: datetime
+    first_read_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """That a record was sealed for an episode. ``receipt_at``: when the partner's receipt came back."""
+
+    entry_id: str
+    record_id: str
+    episode_id: str
+    partner_wrapped: bool
+    rule: str
+    sealed_at: datetime
+    receipt_at: datetime | None
+
+
+_OWN_COLUMNS = tuple(own_entry.c[name] for name in OwnEntry.__slots__)
+_RECEIVED_COLUMNS = tuple(received_entry.c[name] for name in ReceivedEntry.__slots__)
+
+
+def add_own(tx: Transaction, vault: Vault, entry: OwnEntry) -> None:
+    values = {name: getattr(entry, name) for name in OwnEntry.__slots__}
+    values["derived_from"] = list(entry.derived_from)
+    values["content"] = vault.encrypt(tx, entry.content, _OWN, entry.record_id, entry.patient_id)
+    tx.execute(own_entry.insert().values(values))
+
+
+def own(tx: Transaction, vault: Vault, record_id: str) -> OwnEntry:
+    found = _own(tx, vault, own_entry.c.record_id == record_id)
+    if not found:
+        raise NotKnown("entry", "record_id")
+    return found[0]
+
+
+def own_of_patient(tx: Transaction, vault: Vault, patient_id: str) -> list[OwnEntry]:
+    return _own(tx, vault, own_entry.c.patient_id == patient_id)
+
+
+def own_of_kind(tx: Transaction, vault: Vault, patient_id: str, kind: str) -> list[OwnEntry]:
+    return _own(tx, vault, own_entry.c.patient_id == patient_id, own_entry.c.kind == kind)
+
+
+def _own(tx: Transaction, vault: Vault, *where: object) -> list[OwnEntry]:
+    query = select(*_OWN_COLUMNS).where(*where)  # type: ignore[arg-type]
+    found = []
+    for row in tx.all(query.order_by(own_entry.c.authored_at, own_entry.c.recorded_at)):
+        values = dict(row._mapping)
+        values["derived_from"] = tuple(row.derived_from)
+        values["content"] = vault.decrypt(tx, row.content, _OWN, row.record_id, row.patient_id)
+        found.append(OwnEntry(**values))
+    return found
+
+
+def set_own_state(tx: Transaction, record_id: str, state: str) -> None:
+    tx.execute(update(own_entry).where(own_entry.c.record_id == record_id).values(state=state))
+
+
+def keep_identifier(tx: Transaction, vault: Vault, system: str, value: str, record_id: str) -> bool:
+    """Whether the identifier is new; the record keeps it then."""
+    index = vault.index(f"{system}\n{value}", "own_entry.identifier")
+    return insert_new(
+        tx, own_entry_identifier, {"system": system, "value_index": index, "record_id": record_id}
+    )
+
+
+def with_identifier(tx: Transaction, vault: Vault, system: str, value: str) -> str | None:
+    row = tx.first(
+        select(own_entry_identifier.c.record_id).where(
+            own_entry_identifier.c.system == system,
+            own_entry_identifier.c.value_index == vault.index(f"{system}\n{value}", "own_entry.identifier"),
+        )
+    )
+    return None if row is None else row.record_id
+
+
+def add_sealing(
+    tx: Transaction, sealed: SealedEntry, record_id: str, partner_wrapped: bool, rule: str, now: datetime
+) -> None:
+    """Keeps what a late wrap needs, which is everything but the ciphertext."""
+    kept = SealedEntry()
+    kept.CopyFrom(sealed)
+    kept.ciphertext = b""
+    tx.execute(
+        sealed_entry.insert().values(
+            entry_id=sealed.labels.entry_id,
+            record_id=record_id,
+            episode_id=sealed.labels.episode_id,
+            sealed=kept.SerializeToString(deterministic=True),
+            partner_wrapped=partner_wrapped,
+            rule=rule,
+            sealed_at=now,
+        )
+    )
+
+
+def sealed(tx: Transaction, entry_id: str) -> tuple[SealedEntry, Sealing] | None:
+    """The entry without its ciphertext."""
+    row = tx.first(select(sealed_entry.c.sealed).where(sealed_entry.c.entry_id == entry_id))
+    if row is None:
+        return None
+    return SealedEntry.FromString(row.sealed), _sealings(tx, sealed_entry.c.entry_id == entry_id)[0]
+
+
+def set_partner_wrapped(tx: Transaction, entry_id: str, wrapped: bool) -> None:
+    tx.execute(
+        update(sealed_entry).where(sealed_entry.c.entry_id == entry_id).values(partner_wrapped=wrapped)
+    )
+
+
+def sealings_of_record(tx: Transaction, record_id: str) -> list[Sealing]:
+    return _sealings(tx, sealed_entry.c.record_id == record_id)
+
+
+def sealings_of_patient(tx: Transaction, patient_id: str) -> list[Sealing]:
+    records = select(own_entry.c.record_id).where(own_entry.c.patient_id == patient_id)
+    return _sealings(tx, sealed_entry.c.record_id.in_(records))
+
+
+def sealings_without_receipt(tx: Transaction, before: datetime, limit: int = 200) -> list[Sealing]:
+    """Wrapped for the partner, sealed before that time, and no receipt came back. Oldest first."""
+    return _sealings(
+        tx,
+        sealed_entry.c.partner_wrapped,
+        sealed_entry.c.sealed_at < before,
+        receipt.c.entry_id.is_(None),
+        limit=limit,
+    )
+
+
+def _sealings(tx: Transaction, *where: object, limit: int = 10_000) -> list[Sealing]:
+    query = (
+        select(
+            sealed_entry.c.entry_id,
+            sealed_entry.c.record_id,
+            sealed_entry.c.episode_id,
+            sealed_entry.c.partner_wrapped,
+            sealed_entry.c.rule,
+            sealed_entry.c.sealed_at,
+            receipt.c.returned_at.label("receipt_at"),
+        )
+        .outerjoin(receipt, receipt.c.entry_id == sealed_entry.c.entry_id)
+        .where(*where)  # type: ignore[arg-type]
+        .order_by(sealed_entry.c.sealed_at, sealed_entry.c.entry_id)
+        .limit(limit)
+    )
+    return [Sealing(**row._mapping) for row in tx.all(query)]
+
+
+def add_received(
+    tx: Transaction,
+    vault: Vault,
+    labels: EntryLabels,
+    content: bytes,
+    content_hash: bytes,
+    *,
+    category: str,
+    authored_at: datetime,
+    permission_id: str,
+    permission_version: int,
+    notice: str,
+    state: str,
+    now: datetime,
+) -> bool:
+    """Whether it is new. Encrypted under the episode's data key: whose it is may not be known yet."""
+    return insert_new(
+        tx,
+        received_entry,
+        {
+            "entry_id": labels.entry_id,
+            "episode_id": labels.episode_id,
+            "origin_practice_id": labels.origin_practice_id,
+            "category": category,
+            "labels": labels.SerializeToString(deterministic=True),
+            "content": vault.encrypt(tx, content, _RECEIVED, labels.entry_id, labels.episode_id),
+            "content_hash": content_hash,
+            "authored_at": authored_at,
+            "state": state,
+            "amends_entry_id": labels.amends_entry_id,
+            "permission_id": permission_id,
+            "permission_version": permission_version,
+            "notice": notice,
+            "received_at": now,
+        },
+    )
+
+
+def received(tx: Transaction, vault: Vault, entry_id: str) -> ReceivedEntry:
+    found = _received(tx, vault, received_entry.c.entry_id == entry_id)
+    if not found:
+        raise NotKnown("entry", "entry_id")
+    return found[0]
+
+
+def received_in(tx: Transaction, vault: Vault, episode_ids: list[str]) -> list[ReceivedEntry]:
+    return _received(tx, vault, received_entry.c.episode_id.in_(episode_ids))
+
+
+def _received(tx: Transaction, vault: Vault, *where: object) -> list[ReceivedEntry]:
+    query = select(*_RECEIVED_COLUMNS).where(*where)  # type: ignore[arg-type]
+    found = []
+    for row in tx.all(query.order_by(received_entry.c.authored_at, received_entry.c.received_at)):
+        values = dict(row._mapping)
+        values["content"] = vault.decrypt(tx, row.content, _RECEIVED, row.entry_id, row.episode_id)
+        found.append(ReceivedEntry(**values))
+    return found
+
+
+def set_received_state(tx: Transaction, entry_id: str, state: str) -> None:
+    tx.execute(update(received_entry).where(received_entry.c.entry_id == entry_id).values(state=state))
+
+
+def successors_received(tx: Transaction, entry_id: str) -> list[tuple[str, bool]]:
+    """Entries already here that amend or take back *entry_id*: id, and whether it takes it back."""
+    rows = tx.all(
+        select(received_entry.c.entry_id, received_entry.c.labels).where(
+            received_entry.c.amends_entry_id == entry_id
+        )
+    )
+    return [(row.entry_id, EntryLabels.FromString(row.labels).entered_in_error) for row in rows]
+
+
+def note_first_read(tx: Transaction, entry_ids: list[str], now: datetime) -> list[str]:
+    """Those of *entry_ids* that a person reads for the first time."""
+    if not entry_ids:
+        return []
+    statement = (
+        update(received_entry)
+        .where(received_entry.c.entry_id.in_(entry_ids), received_entry.c.first_read_at.is_(None))
+        .values(first_read_at=now)
+        .returning(received_entry.c.entry_id)
+    )
+    return [row.entry_id for row in tx.execute(statement)]
+
+
+def read_by_a_person(tx: Transaction, entry_ids: list[str]) -> list[str]:
+    query = select(received_entry.c.entry_id).where(
+        received_entry.c.entry_id.in_(entry_ids), received_entry.c.first_read_at.is_not(None)
+    )
+    return [row.entry_id for row in tx.all(query)]
+
+
+def received_under(tx: Transaction, permission_id: str) -> list[str]:
+    query = select(received_entry.c.entry_id).where(
+        received_entry.c.permission_id == permission_id, received_entry.c.state != "revoked"
+    )
+    return [row.entry_id for row in tx.all(query)]
+
+
+def add_receipt(
+    tx: Transaction, entry_id: str, recipient_practice_id: str, content_hash: bytes, now: datetime
+) -> bool:
+    return insert_new(
+        tx,
+        receipt,
+        {
+            "entry_id": entry_id,
+            "recipient_practice_id": recipient_practice_id,
+            "content_hash": content_hash,
+            "returned_at": now,
+        },
+    )

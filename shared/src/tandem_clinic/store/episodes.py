@@ -1,0 +1,120 @@
+"""Episodes."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from tandem_clinic.domain.episodes import Episode
+from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.store.tables import episode
+from tandem_platform.errors import Code, Refusal
+from tandem_platform.storage import Transaction
+
+_COLUMNS = (
+    episode.c.episode_id,
+    episode.c.partnership_id,
+    episode.c.partner_practice_id,
+    episode.c.patient_id,
+    episode.c.state,
+    episode.c.opened_at,
+)
+
+
+class EpisodeOpenAlready(Refusal):
+    """One episode per patient and partnership at a time."""
+
+    def __init__(self, episode_id: str) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "EPISODE_OPEN_ALREADY",
+            "this patient has an open episode with that partner",
+            way_out="use the open episode, or close its referral first",
+            metadata={"episode_id": episode_id},
+        )
+
+
+def add(
+    tx: Transaction,
+    episode_id: str,
+    partnership_id: str,
+    partner_practice_id: str,
+    patient_id: str | None,
+    now: datetime,
+) -> Episode:
+    """Repeating it for the same id changes nothing."""
+    if patient_id is not None:
+        _refuse_second(tx, patient_id, partnership_id, but=episode_id)
+    insert_new(
+        tx,
+        episode,
+        {
+            "episode_id": episode_id,
+            "partnership_id": partnership_id,
+            "partner_practice_id": partner_practice_id,
+            "patient_id": patient_id,
+            "state": "open",
+            "opened_at": now,
+        },
+    )
+    return get(tx, episode_id)
+
+
+def get(tx: Transaction, episode_id: str) -> Episode:
+    row = tx.first(select(*_COLUMNS).where(episode.c.episode_id == episode_id))
+    if row is None:
+        raise NotKnown("episode", "episode_id")
+    return Episode(**row._mapping)
+
+
+def find(tx: Transaction, episode_id: str) -> Episode | None:
+    row = tx.first(select(*_COLUMNS).where(episode.c.episode_id == episode_id))
+    return None if row is None else Episode(**row._mapping)
+
+
+def of_patient(tx: Transaction, patient_id: str, *, only_open: bool = False) -> list[Episode]:
+    query = select(*_COLUMNS).where(episode.c.patient_id == patient_id)
+    if only_open:
+        query = query.where(episode.c.state == "open")
+    return [
+        Episode(**row._mapping) for row in tx.all(query.order_by(episode.c.opened_at, episode.c.episode_id))
+    ]
+
+
+def link(tx: Transaction, episode_id: str, patient_id: str) -> None:
+    found = get(tx, episode_id)
+    if found.patient_id not in (None, patient_id):
+        raise Refusal(
+            Code.FAILED_PRECONDITION,
+            "EPISODE_LINKED_ALREADY",
+            "this episode belongs to another patient here",
+            way_out="correct the patient's record instead",
+        )
+    _refuse_second(tx, patient_id, found.partnership_id, but=episode_id)
+    tx.execute(update(episode).where(episode.c.episode_id == episode_id).values(patient_id=patient_id))
+
+
+def close(tx: Transaction, episode_id: str, now: datetime) -> None:
+    tx.execute(
+        update(episode)
+        .where(episode.c.episode_id == episode_id, episode.c.state == "open")
+        .values(state="closed", closed_at=now)
+    )
+
+
+def reopen(tx: Transaction, episode_id: str) -> None:
+    """A final move was undone."""
+    tx.execute(update(episode).where(episode.c.episode_id == episode_id).values(state="open", closed_at=None))
+
+
+def _refuse_second(tx: Transaction, patient_id: str, partnership_id: str, but: str) -> None:
+    open_one = tx.first(
+        select(episode.c.episode_id).where(
+            episode.c.patient_id == patient_id,
+            episode.c.partnership_id == partnership_id,
+            episode.c.state == "open",
+            episode.c.episode_id != but,
+        )
+    )
+    if open_one is not None:
+        raise EpisodeOpenAlready(open_one.episode_id)

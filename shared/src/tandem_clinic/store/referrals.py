@@ -1,0 +1,71 @@
+"""Referrals as the hub tells of them."""
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from tandem_clinic.domain.episodes import ReferralView
+from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.store.tables import hub_referral
+from tandem_platform.storage import Transaction
+
+_COLUMNS = tuple(hub_referral.c[name] for name in ReferralView.__slots__)
+
+
+def add(tx: Transaction, referral: ReferralView) -> bool:
+    """Whether it is new."""
+    return insert_new(tx, hub_referral, asdict(referral))
+
+
+def get(tx: Transaction, referral_id: str) -> ReferralView:
+    found = find(tx, referral_id)
+    if found is None:
+        raise NotKnown("referral", "referral_id")
+    return found
+
+
+def find(tx: Transaction, referral_id: str) -> ReferralView | None:
+    row = tx.first(select(*_COLUMNS).where(hub_referral.c.referral_id == referral_id), lock="exclusive")
+    return None if row is None else ReferralView(**row._mapping)
+
+
+def of_episode(tx: Transaction, episode_id: str) -> ReferralView | None:
+    row = tx.first(
+        select(*_COLUMNS)
+        .where(hub_referral.c.episode_id == episode_id)
+        .order_by(hub_referral.c.requested_at.desc())
+        .limit(1)
+    )
+    return None if row is None else ReferralView(**row._mapping)
+
+
+def listed(tx: Transaction, *, state: str = "", intake: str = "", limit: int = 200) -> list[ReferralView]:
+    """Newest first."""
+    query = select(*_COLUMNS)
+    if state:
+        query = query.where(hub_referral.c.state == state)
+    if intake:
+        query = query.where(hub_referral.c.intake == intake)
+    query = query.order_by(hub_referral.c.requested_at.desc(), hub_referral.c.referral_id).limit(limit)
+    return [ReferralView(**row._mapping) for row in tx.all(query)]
+
+
+def change(tx: Transaction, referral: ReferralView, **changes: Any) -> ReferralView:
+    tx.execute(
+        update(hub_referral).where(hub_referral.c.referral_id == referral.referral_id).values(**changes)
+    )
+    return replace(referral, **changes)
+
+
+def note_opened(tx: Transaction, referral_id: str, now: datetime) -> bool:
+    """Whether this is the first time that a person opens it here."""
+    statement = (
+        update(hub_referral)
+        .where(hub_referral.c.referral_id == referral_id, hub_referral.c.first_opened_at.is_(None))
+        .values(first_opened_at=now)
+        .returning(hub_referral.c.referral_id)
+    )
+    return tx.execute(statement).first() is not None

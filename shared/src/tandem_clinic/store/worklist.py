@@ -1,0 +1,124 @@
+"""What waits for a person, and what the clinic's operator should look at."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import or_, select, update
+
+from tandem_clinic.domain.staff import Staff
+from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.store.tables import alert, worklist_item
+from tandem_platform.storage import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """``facts`` are codes and ids. An empty ``staff_id`` means everybody who coordinates."""
+
+    item_id: str
+    kind: str
+    subject_id: str
+    episode_id: str
+    staff_id: str
+    facts: dict[str, str]
+    raised_at: datetime
+    done_at: datetime | None
+
+
+_COLUMNS = tuple(worklist_item.c[name] for name in Item.__slots__)
+
+
+def raise_item(
+    tx: Transaction,
+    kind: str,
+    subject_id: str,
+    now: datetime,
+    *,
+    episode_id: str = "",
+    staff_id: str = "",
+    **facts: str,
+) -> None:
+    """One item for each kind and subject; an item that was done comes back."""
+    values = {
+        "item_id": f"item_{secrets.token_hex(13)}",
+        "kind": kind,
+        "subject_id": subject_id,
+        "episode_id": episode_id,
+        "staff_id": staff_id,
+        "facts": facts,
+        "raised_at": now,
+        "done_at": None,
+        "done_by": "",
+    }
+    if not insert_new(tx, worklist_item, values):
+        tx.execute(
+            update(worklist_item)
+            .where(
+                worklist_item.c.kind == kind,
+                worklist_item.c.subject_id == subject_id,
+                worklist_item.c.done_at.is_not(None),
+            )
+            .values(facts=facts, raised_at=now, done_at=None, done_by="")
+        )
+
+
+def settle(tx: Transaction, kind: str, subject_id: str, now: datetime, by: str = "") -> None:
+    """What the item asked for has happened."""
+    tx.execute(
+        update(worklist_item)
+        .where(
+            worklist_item.c.kind == kind,
+            worklist_item.c.subject_id == subject_id,
+            worklist_item.c.done_at.is_(None),
+        )
+        .values(done_at=now, done_by=by)
+    )
+
+
+def finish(tx: Transaction, item_id: str, by: Staff, now: datetime) -> Item:
+    row = tx.first(select(*_COLUMNS).where(worklist_item.c.item_id == item_id))
+    if row is None:
+        raise NotKnown("worklist item", "item_id")
+    if row.done_at is None:
+        tx.execute(
+            update(worklist_item)
+            .where(worklist_item.c.item_id == item_id)
+            .values(done_at=now, done_by=by.staff_id)
+        )
+    return Item(**row._mapping)
+
+
+def waiting(tx: Transaction, staff: Staff | None = None, limit: int = 500) -> list[Item]:
+    """Open items of everybody's and, if given, of *staff*'s; oldest first."""
+    query = select(*_COLUMNS).where(worklist_item.c.done_at.is_(None))
+    if staff is not None:
+        query = query.where(or_(worklist_item.c.staff_id == "", worklist_item.c.staff_id == staff.staff_id))
+    return [Item(**row._mapping) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(limit))]
+
+
+def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "", **facts: str) -> None:
+    """For whoever runs the clinic's service. Raised again, it keeps its first time until it is cleared."""
+    values = {"kind": kind, "subject_id": subject_id, "facts": facts, "raised_at": now, "cleared_at": None}
+    if not insert_new(tx, alert, values):
+        tx.execute(
+            update(alert)
+            .where(alert.c.kind == kind, alert.c.subject_id == subject_id, alert.c.cleared_at.is_not(None))
+            .values(facts=facts, raised_at=now, cleared_at=None)
+        )
+
+
+def clear_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "") -> None:
+    tx.execute(
+        update(alert)
+        .where(alert.c.kind == kind, alert.c.subject_id == subject_id, alert.c.cleared_at.is_(None))
+        .values(cleared_at=now)
+    )
+
+
+def alerts(tx: Transaction) -> list[tuple[str, str, dict[str, str], datetime]]:
+    query = select(alert.c.kind, alert.c.subject_id, alert.c.facts, alert.c.raised_at)
+    return [
+        tuple(row) for row in tx.all(query.where(alert.c.cleared_at.is_(None)).order_by(alert.c.raised_at))
+    ]

@@ -1,0 +1,1 @@
+"""What a clinic does: one function per use case, inside the caller's transaction."""

@@ -1,0 +1,309 @@
+"""What the hub's downlink rows change here. Verified and opened before; in the transaction that moves the cursor."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, select
+
+from tandem.exchange.v1.exchange_pb2 import (
+    AuditRootPublished,
+    EntriesReceived,
+    EntryReleased,
+    KeyBundleChanged,
+    PartnershipChanged,
+    PermissionChanged,
+    PermissionRevoked,
+    ReferralChanged,
+    RevocationAcknowledged,
+    RowBody,
+    WrapRequested,
+)
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.episodes import ReferralView
+from tandem_clinic.hub import journal
+from tandem_clinic.hub.words import basis_from_wire, time_in
+from tandem_clinic.store import audit, entries, episodes, partners, permissions, referrals, worklist
+from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store.permissions import PermissionRecord
+from tandem_clinic.store.tables import audit_record, audit_root
+from tandem_clinic.usecases import partner
+from tandem_clinic.usecases.referrals import apply_referral, queue_receive
+from tandem_clinic.usecases.sharing import own_view, withhold_unsent, wrap_late
+from tandem_platform.exchange import log
+from tandem_platform.rpc import words
+from tandem_platform.sealing import bundles
+from tandem_platform.storage import Transaction
+
+MOST_WRAPS_AN_HOUR = 2000
+"""A hub that asks for more is either broken or curious."""
+
+
+def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> None:
+    """A new referral waits on the worklist until somebody says whose it is; the hub is told that it arrived."""
+    if referrals.find(tx, told.referral_id) is not None:
+        apply_referral(tx, clinic, told)
+        return
+    now = clinic.now()
+    inbound = told.recipient_practice_id == clinic.practice_id
+    changed_at = time_in(told, "changed_at") or now
+    referral = ReferralView(
+        referral_id=told.referral_id,
+        episode_id=told.episode_id,
+        partnership_id=told.partnership_id,
+        referrer_practice_id=told.referrer_practice_id,
+        recipient_practice_id=told.recipient_practice_id,
+        kind=told.kind,
+        urgency=told.urgency,
+        state=told.state,
+        reason=told.reason,
+        outcome=told.outcome,
+        version=told.version,
+        intake="waiting" if inbound else "own",
+        replaces_referral_id=told.replaces_referral_id,
+        requested_by="",
+        requested_at=changed_at,
+        changed_at=changed_at,
+        first_opened_at=None,
+    )
+    referrals.add(tx, referral)
+    partner_id = told.referrer_practice_id if inbound else told.recipient_practice_id
+    episodes.add(tx, told.episode_id, told.partnership_id, partner_id, None, now)
+    if referral.is_over:
+        episodes.close(tx, told.episode_id, now)
+        return
+    worklist.raise_item(
+        tx,
+        "inbound-referral" if inbound else "episode-unlinked",
+        told.referral_id,
+        now,
+        episode_id=told.episode_id,
+        urgency=told.urgency,
+        kind=told.kind,
+    )
+    if inbound and told.state == "requested":
+        queue_receive(tx, clinic, referral)
+
+
+def permission_changed(tx: Transaction, clinic: Clinic, told: PermissionChanged) -> None:
+    known = permissions.find(tx, told.permission_id)
+    if known is not None and told.permission_version < known.version:
+        return
+    now = clinic.now()
+    if known is None:
+        permissions.add(
+            tx,
+            PermissionRecord(
+                permission_id=told.permission_id,
+                version=told.permission_version,
+                episode_id=told.episode_id,
+                discloser_practice_id=told.discloser_practice_id,
+                recipient_practice_id=told.recipient_practice_id,
+                categories=tuple(sorted(words.category_code(number) for number in told.categories)),
+                purpose=words.purpose_code(told.purpose),
+                basis=basis_from_wire(told.basis),
+                effect=words.effect_code(told.effect),
+                state=told.state,
+                starts_at=time_in(told, "starts_at") or now,
+                ends_at=time_in(told, "ends_at"),
+                history_from=time_in(told, "history_from"),
+                evidence_hash=b"",
+                recorded_by="",
+                changed_at=now,
+            ),
+        )
+    elif not journal.queued(tx, subject_id=told.permission_id):
+        permissions.change(
+            tx,
+            told.permission_id,
+            version=told.permission_version,
+            state=told.state,
+            starts_at=time_in(told, "starts_at") or known.starts_at,
+            ends_at=time_in(told, "ends_at"),
+            history_from=time_in(told, "history_from"),
+            changed_at=now,
+        )
+    ours = told.discloser_practice_id == clinic.practice_id
+    if ours and (told.state in ("revoked", "held") or words.effect_code(told.effect) == "deny"):
+        withhold_unsent(tx, clinic, told.episode_id, "held" if told.state == "held" else "revoked")
+
+
+def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked) -> None:
+    """A permission given to us ended: what it gave is marked, and what had been read stays, marked. Acknowledged."""
+    now = clinic.now()
+    known = permissions.find(tx, told.permission_id)
+    if known is not None and told.permission_version >= known.version:
+        permissions.change(
+            tx, told.permission_id, version=told.permission_version, state=told.state, changed_at=now
+        )
+    here = entries.received_under(tx, told.permission_id)
+    kept = entries.read_by_a_person(tx, [*dict.fromkeys([*here, *told.voided_entry_ids])])
+    for entry_id in here:
+        entries.set_received_state(tx, entry_id, "revoked")
+    acknowledged = RevocationAcknowledged(
+        permission_id=told.permission_id,
+        permission_version=told.permission_version,
+        kept_entry_ids=sorted(set(kept) & set(told.voided_entry_ids)),
+    )
+    worklist.raise_item(
+        tx,
+        "revocation",
+        told.permission_id,
+        now,
+        episode_id=told.episode_id,
+        state=told.state,
+        kept=str(len(kept)),
+    )
+    audit.note(tx, "revocation-noted", now, subject_id=told.permission_id, kept=str(len(kept)))
+    log.stage(
+        tx,
+        clinic.uplink,
+        RowBody(revocation_acknowledged=acknowledged),
+        at=now,
+        permission_id=told.permission_id,
+    )
+
+
+def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, content: bytes) -> bool:
+    """Keep an opened entry; whether it is new. An amendment or withdrawal takes effect on what it is about,
+    whichever of the two came first.
+    """
+    labels = released.entry.labels
+    now = clinic.now()
+    taken_back_or_amended = entries.successors_received(tx, labels.entry_id)
+    state = "active"
+    if labels.entered_in_error or any(in_error for _, in_error in taken_back_or_amended):
+        state = "entered-in-error"
+    elif taken_back_or_amended:
+        state = "amended"
+    is_new = entries.add_received(
+        tx,
+        clinic.vault,
+        labels,
+        content,
+        released.entry.content_hash,
+        category=words.category_code(labels.category),
+        authored_at=labels.authored_at.ToDatetime(tzinfo=UTC),
+        permission_id=released.permission_id,
+        permission_version=released.permission_version,
+        notice=released.notice,
+        state=state,
+        now=now,
+    )
+    if not is_new:
+        return False
+    if labels.amends_entry_id:
+        entries.set_received_state(
+            tx, labels.amends_entry_id, "entered-in-error" if labels.entered_in_error else "amended"
+        )
+    episode = episodes.find(tx, labels.episode_id)
+    audit.note(
+        tx,
+        "received",
+        now,
+        patient_id=(episode.patient_id if episode else None) or "",
+        subject_id=labels.entry_id,
+        origin=labels.origin_practice_id,
+        category=words.category_code(labels.category),
+    )
+    return True
+
+
+def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
+    partner.partnership_changed(tx, clinic, told.partnership_id, told.partner_practice_id, told.state)
+
+
+def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) -> None:
+    """Fetched by the upkeep, outside this transaction: a call to the hub must not hold the cursor."""
+    worklist.raise_item(
+        tx,
+        "key-bundle-changed",
+        told.practice_id,
+        clinic.now(),
+        staff_id="service",
+        version=str(told.version),
+    )
+
+
+def wrap_requested(tx: Transaction, clinic: Clinic, told: WrapRequested) -> None:
+    """The hub would release these, but the partner has no wrap: decide again, on our own view and pinned key."""
+    now = clinic.now()
+    given = _wraps_given(tx, now - timedelta(hours=1))
+    for entry_id in told.entry_ids:
+        found = entries.sealed(tx, entry_id)
+        if found is None:
+            continue
+        sealing = found[1]
+        episode = episodes.get(tx, sealing.episode_id)
+        if episode.partner_practice_id != told.recipient_practice_id:
+            continue
+        record = entries.own(tx, clinic.vault, sealing.record_id)
+        decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
+        bundle = bundles.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, now)
+        if given >= MOST_WRAPS_AN_HOUR:
+            worklist.raise_alert(tx, "too-many-wraps-requested", now, episode.partner_practice_id)
+            return
+        if not decision.permitted or journal.is_withholding(tx, episode.episode_id):
+            audit.note(
+                tx, "wrap-refused", now, patient_id=record.patient_id, subject_id=entry_id, rule=decision.rule
+            )
+        elif bundle is None:
+            worklist.raise_item(
+                tx,
+                "wrap-waiting",
+                entry_id,
+                now,
+                episode_id=episode.episode_id,
+                partner=episode.partner_practice_id,
+                reason="partner-keys-not-confirmed",
+            )
+        else:
+            audit.note(
+                tx, "wrap-given", now, patient_id=record.patient_id, subject_id=entry_id, rule=decision.rule
+            )
+            wrap_late(tx, clinic, episode, entry_id, bundle)
+            worklist.settle(tx, "wrap-waiting", entry_id, now)
+            given += 1
+
+
+def _wraps_given(tx: Transaction, since: datetime) -> int:
+    query = select(func.count()).where(audit_record.c.action == "wrap-given", audit_record.c.at >= since)
+    row = tx.first(query)
+    return 0 if row is None else int(row[0])
+
+
+def receipt_returned(tx: Transaction, clinic: Clinic, told: EntriesReceived) -> None:
+    """The partner's signed word, verified before, that it holds our entries. A wrong hash is an alarm."""
+    now = clinic.now()
+    for item in told.items:
+        found = entries.sealed(tx, item.entry_id)
+        if found is None:
+            continue
+        sealed, sealing = found
+        if sealed.content_hash != item.content_hash:
+            worklist.raise_alert(tx, "receipt-differs", now, item.entry_id)
+            continue
+        if entries.add_receipt(tx, item.entry_id, told.recipient_practice_id, item.content_hash, now):
+            worklist.settle(tx, "receipt-overdue", item.entry_id, now)
+            audit.note(
+                tx,
+                "delivered",
+                now,
+                patient_id=entries.own(tx, clinic.vault, sealing.record_id).patient_id,
+                subject_id=item.entry_id,
+                recipient=told.recipient_practice_id,
+            )
+
+
+def audit_root_published(tx: Transaction, clinic: Clinic, told: AuditRootPublished) -> None:
+    """Kept, so that the hub cannot rewrite its account. Two roots for one tree are an alarm."""
+    now = clinic.now()
+    values = {
+        "tree_number": told.tree_number,
+        "published_at": time_in(told, "published_at") or now,
+        "root": told.root,
+        "signature": told.signature,
+        "kept_at": now,
+    }
+    if not insert_new(tx, audit_root, values):
+        row = tx.first(select(audit_root.c.root).where(audit_root.c.tree_number == told.tree_number))
+        if row is not None and row.root != told.root:
+            worklist.raise_alert(tx, "audit-root-forked", now, str(told.tree_number))

@@ -1,0 +1,273 @@
+"""Partner practices: finding them, agreeing with them, and knowing their keys."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tandem.directory.v1.directory_pb2 import (
+    ConfirmPartnershipRequest,
+    GetPracticeRequest,
+    ListKeyBundlesRequest,
+    Practice,
+    ProposePartnershipRequest,
+    PublishKeyBundleRequest,
+    ResumePartnershipRequest,
+    SearchPracticesRequest,
+    SearchPracticesResponse,
+    SuspendPartnershipRequest,
+)
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.staff import COORDINATION, Role, Staff
+from tandem_clinic.hub import journal
+from tandem_clinic.store import audit, partners, worklist
+from tandem_clinic.store.partners import Partnership, Pins
+from tandem_clinic.usecases.permissions import Asked
+from tandem_platform.errors import Code, Refusal
+from tandem_platform.ids import new_id
+from tandem_platform.sealing import bundles
+from tandem_platform.sealing.bundles import SignedBundle, fingerprint
+from tandem_platform.storage import Transaction
+
+_MAY_AGREE = COORDINATION | {Role.ADMIN}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """Digits for two people to read to each other: ours, and the partner's as the hub serves them."""
+
+    own: str
+    partner: str
+    pinned: bool
+
+
+class KeysNotPublished(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "KEYS_NOT_PUBLISHED",
+            "the partner has not published its keys yet",
+            way_out="ask the partner to start its service, then try again",
+        )
+
+
+class FingerprintNotConfirmed(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "FINGERPRINT_NOT_CONFIRMED",
+            "a partnership begins by comparing fingerprints",
+            field="fingerprint",
+            way_out="read the digits to each other on the phone, and send the partner's with the request",
+        )
+
+
+def search_practices(clinic: Clinic, by: Staff, **criteria: Any) -> SearchPracticesResponse:
+    """The hub's directory; nothing of a patient goes there."""
+    by.require(_MAY_AGREE)
+    return clinic.gateway.ask(clinic.gateway.directory.SearchPractices, SearchPracticesRequest(**criteria))
+
+
+def fingerprints(clinic: Clinic, by: Staff, partnership_id: str) -> Fingerprints:
+    """To be compared by another way than this network, on the phone for instance."""
+    by.require(_MAY_AGREE)
+    with clinic.db.reading() as tx:
+        partner_id = partners.get(tx, partnership_id).partner_practice_id
+        pinned = Pins(tx, clinic.clock).get(partner_id)
+    served = served_bundle(clinic, partner_id)
+    bundle = bundles.verify_bundle(served, clinic.trust, partner_id, clinic.now(), None)
+    return Fingerprints(fingerprint(clinic.keys.bundle), fingerprint(bundle), pinned == bundle)
+
+
+def served_bundle(clinic: Clinic, practice_id: str) -> SignedBundle:
+    """The newest bundle that the hub serves for a practice; not verified yet."""
+    answer = clinic.gateway.ask(
+        clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=practice_id)
+    )
+    if not answer.bundles:
+        raise KeysNotPublished
+    return SignedBundle.from_message(answer.bundles[-1])
+
+
+def propose_partnership(tx: Transaction, clinic: Clinic, by: Staff, practice: Practice) -> Asked:
+    """Offer a partnership to a practice found in the directory."""
+    by.require(_MAY_AGREE)
+    partnership_id = new_id("pship")
+    partners.add(tx, _partnership(clinic, partnership_id, practice, "proposed", proposed_by_us=True))
+    request = ProposePartnershipRequest(
+        partnership_id=partnership_id, partner_practice_id=practice.practice_id
+    )
+    return _ask(tx, clinic, by, "ProposePartnership", request, partnership_id)
+
+
+def confirm_fingerprint(clinic: Clinic, by: Staff, partnership_id: str, digits: str) -> Partnership:
+    """Pin the partner's keys after a person compared the digits. From then on entries are sealed for it.
+
+    For both sides of a new partnership, and for a partner that lost its keys.
+    """
+    by.require(_MAY_AGREE)
+    with clinic.db.reading() as tx:
+        partner_id = partners.get(tx, partnership_id).partner_practice_id
+    served = served_bundle(clinic, partner_id)
+
+    def pin(tx: Transaction) -> Partnership:
+        now = clinic.now()
+        bundle = bundles.pin_confirmed(Pins(tx, clinic.clock), served, clinic.trust, partner_id, now, digits)
+        partners.change(
+            tx,
+            partnership_id,
+            fingerprint=fingerprint(bundle),
+            fingerprint_confirmed_by=by.staff_id,
+            fingerprint_confirmed_at=now,
+        )
+        worklist.settle(tx, "fingerprint-wanted", partnership_id, now, by.staff_id)
+        audit.note(
+            tx, "fingerprint-confirmed", now, by=by, subject_id=partnership_id, version=str(bundle.version)
+        )
+        return partners.get(tx, partnership_id)
+
+    return clinic.db.run(pin)
+
+
+def confirm_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
+    """Agree to a proposed partnership, its fingerprint having been confirmed."""
+    by.require(_MAY_AGREE)
+    known = partners.get(tx, partnership_id)
+    if known.fingerprint_confirmed_at is None:
+        raise FingerprintNotConfirmed
+    request = ConfirmPartnershipRequest(partnership_id=partnership_id, version=known.version)
+    return _ask(tx, clinic, by, "ConfirmPartnership", request, partnership_id)
+
+
+def suspend_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
+    """Stop everything towards a partner for now."""
+    by.require(_MAY_AGREE)
+    known = partners.get(tx, partnership_id)
+    asked = _ask(
+        tx,
+        clinic,
+        by,
+        "SuspendPartnership",
+        SuspendPartnershipRequest(partnership_id=partnership_id, version=known.version),
+        partnership_id,
+    )
+    partners.change(tx, partnership_id, state="suspended", changed_at=clinic.now())
+    return asked
+
+
+def resume_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
+    by.require(_MAY_AGREE)
+    known = partners.get(tx, partnership_id)
+    request = ResumePartnershipRequest(partnership_id=partnership_id, version=known.version)
+    return _ask(tx, clinic, by, "ResumePartnership", request, partnership_id)
+
+
+def publish_keys(clinic: Clinic) -> None:
+    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation."""
+    own = clinic.practice_id
+    answer = clinic.gateway.ask(
+        clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=own)
+    )
+    if answer.bundles and answer.bundles[-1].version >= clinic.keys.version:
+        return
+
+    def ask(tx: Transaction) -> None:
+        waiting = [each for each in journal.queued(tx, subject_id=own) if each.name == "PublishKeyBundle"]
+        if not waiting:
+            request = PublishKeyBundleRequest(bundle=clinic.keys.signed_bundle.to_message())
+            journal.queue(tx, clinic, "PublishKeyBundle", request, author_id="service", subject_id=own)
+
+    clinic.db.run(ask)
+
+
+def refresh_keys(clinic: Clinic, practice_id: str) -> None:
+    """Pin a partner's rotated keys, which the keys pinned before must vouch for. Raises a bundle refusal if not."""
+    served = served_bundle(clinic, practice_id)
+
+    def pin(tx: Transaction) -> None:
+        pins = Pins(tx, clinic.clock)
+        if pins.get(practice_id) is not None:
+            bundle = bundles.pin(pins, served, clinic.trust, practice_id, clinic.now())
+            audit.note(tx, "keys-pinned", clinic.now(), subject_id=practice_id, version=str(bundle.version))
+        worklist.settle(tx, "key-bundle-changed", practice_id, clinic.now(), "service")
+
+    clinic.db.run(pin)
+
+
+def refresh_profile(clinic: Clinic, practice_id: str) -> None:
+    """Take over what a partner says of itself: name, phones, whether it accepts a treatment relationship."""
+    practice = clinic.gateway.ask(
+        clinic.gateway.directory.GetPractice, GetPracticeRequest(practice_id=practice_id)
+    ).practice
+
+    def note(tx: Transaction) -> None:
+        for known in partners.listed(tx):
+            if known.partner_practice_id == practice_id:
+                partners.change(
+                    tx,
+                    known.partnership_id,
+                    partner_name=practice.display_name,
+                    partner_phone=practice.contact_phone,
+                    partner_on_call_phone=practice.on_call_phone,
+                    partner_allows_treatment_basis=practice.allows_treatment_basis,
+                )
+        worklist.settle(tx, "partner-profile-wanted", practice_id, clinic.now(), "service")
+
+    clinic.db.run(note)
+
+
+def get_practice(clinic: Clinic, by: Staff, practice_id: str) -> Practice:
+    by.require(_MAY_AGREE)
+    request = GetPracticeRequest(practice_id=practice_id)
+    return clinic.gateway.ask(clinic.gateway.directory.GetPractice, request).practice
+
+
+def partnership_answered(tx: Transaction, clinic: Clinic, command: journal.Command, response: Any) -> None:
+    told = response.partnership
+    partners.change(tx, told.partnership_id, state=told.state, version=told.version, changed_at=clinic.now())
+
+
+def partnership_refused(tx: Transaction, clinic: Clinic, command: journal.Command) -> None:
+    if command.name == "ProposePartnership":
+        partners.change(tx, command.subject_id, state="refused", changed_at=clinic.now())
+
+
+def partnership_changed(
+    tx: Transaction, clinic: Clinic, partnership_id: str, partner_id: str, state: str
+) -> None:
+    """The hub tells of a partnership of ours, perhaps one that the partner has just proposed."""
+    now = clinic.now()
+    if partners.find(tx, partnership_id) is None:
+        practice = Practice(practice_id=partner_id)
+        partners.add(tx, _partnership(clinic, partnership_id, practice, state, proposed_by_us=False))
+        # Names and phones are fetched outside this transaction.
+        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id="service")
+        worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
+        return
+    partners.change(tx, partnership_id, state=state, changed_at=now)
+
+
+def _partnership(
+    clinic: Clinic, partnership_id: str, practice: Practice, state: str, *, proposed_by_us: bool
+) -> Partnership:
+    return Partnership(
+        partnership_id=partnership_id,
+        partner_practice_id=practice.practice_id,
+        state=state,
+        proposed_by_us=proposed_by_us,
+        version=1,
+        partner_name=practice.display_name,
+        partner_phone=practice.contact_phone,
+        partner_on_call_phone=practice.on_call_phone,
+        partner_allows_treatment_basis=practice.allows_treatment_basis,
+        fingerprint="",
+        fingerprint_confirmed_by="",
+        fingerprint_confirmed_at=None,
+        changed_at=clinic.now(),
+    )
+
+
+def _ask(
+    tx: Transaction, clinic: Clinic, by: Staff, command: str, request: Any, partnership_id: str
+) -> Asked:
+    request_id = journal.queue(tx, clinic, command, request, author_id=by.staff_id, subject_id=partnership_id)
+    audit.note(tx, command, clinic.now(), by=by, subject_id=partnership_id)
+    return Asked(partnership_id, request_id)

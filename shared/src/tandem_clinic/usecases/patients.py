@@ -1,0 +1,80 @@
+"""Registering patients, and keeping what is known of them right."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tandem_care.errors import Invalid
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.identity import PatientIdentity, resemble
+from tandem_clinic.domain.refusals import ContentInvalid, PossibleDuplicate
+from tandem_clinic.domain.staff import COORDINATION, Staff
+from tandem_clinic.store import audit, patients
+from tandem_clinic.store.patients import Patient
+from tandem_platform.ids import new_id
+from tandem_platform.storage import Transaction
+
+
+def identity_from(fields: Mapping[str, Any]) -> PatientIdentity:
+    try:
+        return PatientIdentity.from_fields(fields)
+    except Invalid as fault:
+        raise ContentInvalid(fault, "identity") from None
+
+
+def register_patient(
+    tx: Transaction,
+    clinic: Clinic,
+    by: Staff,
+    identity: PatientIdentity,
+    *,
+    acknowledge_duplicates: bool = False,
+) -> Patient:
+    """A new patient. PossibleDuplicate names who is like this one, unless the caller has looked at them."""
+    by.require(COORDINATION)
+    if not acknowledge_duplicates:
+        candidates = likely_duplicates(tx, clinic, identity)
+        if candidates:
+            raise PossibleDuplicate([candidate.patient_id for candidate in candidates])
+    made = patients.add(tx, clinic.vault, new_id("pat"), identity, clinic.now())
+    audit.note(tx, "patient-registered", clinic.now(), by=by, patient_id=made.patient_id)
+    return made
+
+
+def likely_duplicates(tx: Transaction, clinic: Clinic, identity: PatientIdentity) -> list[Patient]:
+    """Born on the same day with a similar name, or known by the same external identifier."""
+    found = {
+        candidate.patient_id: candidate
+        for candidate in patients.born_on_the_same_day(tx, clinic.vault, identity)
+        if resemble(candidate.identity, identity)
+    }
+    for each in identity.identifiers:
+        patient_id = patients.with_identifier(tx, clinic.vault, each.system, each.value)
+        if patient_id is not None:
+            found[patient_id] = patients.get(tx, clinic.vault, patient_id)
+    return [found[patient_id] for patient_id in sorted(found)]
+
+
+def update_patient(
+    tx: Transaction, clinic: Clinic, by: Staff, patient_id: str, identity: PatientIdentity, version: int
+) -> Patient:
+    """*version* is the one that the caller read."""
+    by.require(COORDINATION)
+    changed = patients.replace(tx, clinic.vault, patient_id, identity, version, clinic.now())
+    audit.note(tx, "patient-updated", clinic.now(), by=by, patient_id=patient_id)
+    return changed
+
+
+def read_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -> Patient:
+    by.require(COORDINATION)
+    found = patients.get(tx, clinic.vault, patient_id)
+    audit.note(tx, "patient-read", clinic.now(), by=by, patient_id=patient_id)
+    return found
+
+
+def list_patients(
+    tx: Transaction, clinic: Clinic, by: Staff, after: str = "", limit: int = 100
+) -> list[Patient]:
+    by.require(COORDINATION)
+    found = patients.listed(tx, clinic.vault, after, limit)
+    audit.note(tx, "patients-listed", clinic.now(), by=by, count=str(len(found)))
+    return found

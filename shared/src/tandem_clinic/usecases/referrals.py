@@ -1,0 +1,452 @@
+"""Handing patients over, and taking them on. What the hub has to agree to goes through the journal."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from tandem.referral.v1 import referral_pb2
+from tandem_care import entry_kinds
+from tandem_care.categories import REFERRAL_BASE, Basis, Effect, Purpose
+from tandem_care.entry_kinds import IdentityContact, ReferralNote
+from tandem_care.errors import Invalid
+from tandem_care.lifecycle import OPEN, REASONS, STEPS, Kind, Move, Party, State, Urgency, check_reason
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.consent import Evidence
+from tandem_clinic.domain.episodes import ReferralView
+from tandem_clinic.domain.refusals import (
+    ContentInvalid,
+    MoveNotAllowed,
+    PartnershipNotActive,
+    PatientNotLinked,
+)
+from tandem_clinic.domain.staff import COORDINATION, Staff
+from tandem_clinic.hub import journal
+from tandem_clinic.hub.words import basis_on_wire, put_time
+from tandem_clinic.store import audit, entries, episodes, partners, patients, referrals, worklist
+from tandem_clinic.usecases.entries import record_entry
+from tandem_clinic.usecases.patients import register_patient
+from tandem_clinic.usecases.permissions import Terms, refuse_signing_after_dosing, write_permission
+from tandem_platform.errors import Code, Refusal
+from tandem_platform.ids import new_id
+from tandem_platform.storage import Transaction
+
+SERVICE = Staff("service", "Tandem", frozenset())
+"""Who acts when nobody does: proof of delivery, for instance."""
+
+_DETAILS: Final = frozenset({"reason", "outcome"})
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    referral_id: str
+    episode_id: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    referral_id: str
+    request_id: str
+
+
+def request_referral(
+    tx: Transaction,
+    clinic: Clinic,
+    by: Staff,
+    patient_id: str,
+    partnership_id: str,
+    kind: str,
+    evidence: Evidence,
+    *,
+    urgency: str = Urgency.ROUTINE,
+    note: str = "",
+    replaces_referral_id: str = "",
+    reason_after_dosing: str = "",
+) -> Requested:
+    """Refer a patient to a partner: a new episode, its base permissions both ways, and who the patient is.
+
+    evidence: the patient's permission for identity-contact and referral-status, in both directions.
+    note: words for the partner, sealed.
+    """
+    by.require(COORDINATION)
+    _check_choice("kind", kind, Kind)
+    _check_choice("urgency", urgency, Urgency)
+    patient = patients.get(tx, clinic.vault, patient_id)
+    partnership = partners.get(tx, partnership_id)
+    if not partnership.is_active:
+        raise PartnershipNotActive(partnership.state)
+    if replaces_referral_id:
+        _check_replaced(tx, clinic, replaces_referral_id)
+    refuse_signing_after_dosing(tx, clinic, patient_id, reason_after_dosing)
+    now = clinic.now()
+    episode = episodes.add(
+        tx, new_id("epi"), partnership_id, partnership.partner_practice_id, patient_id, now
+    )
+    referral = ReferralView(
+        referral_id=new_id("ref"),
+        episode_id=episode.episode_id,
+        partnership_id=partnership_id,
+        referrer_practice_id=clinic.practice_id,
+        recipient_practice_id=partnership.partner_practice_id,
+        kind=kind,
+        urgency=urgency,
+        state=State.REQUESTED,
+        reason="",
+        outcome="",
+        version=0,
+        intake="own",
+        replaces_referral_id=replaces_referral_id,
+        requested_by=by.staff_id,
+        requested_at=now,
+        changed_at=now,
+        first_opened_at=None,
+    )
+    referrals.add(tx, referral)
+    request = referral_pb2.RequestReferralRequest(
+        referral_id=referral.referral_id,
+        episode_id=episode.episode_id,
+        partnership_id=partnership_id,
+        kind=kind,
+        urgency=urgency,
+        replaces_referral_id=replaces_referral_id,
+    )
+    for discloser, recipient in (
+        (clinic.practice_id, partnership.partner_practice_id),
+        (partnership.partner_practice_id, clinic.practice_id),
+    ):
+        # From the request on, although the hub may hear of it much later: the first entries must pass.
+        terms = Terms(REFERRAL_BASE, Purpose.TREATMENT, history_from=now)
+        record = write_permission(
+            tx, clinic, by, episode, terms, evidence, Effect.PERMIT, discloser, recipient
+        )
+        made = request.permissions.add(
+            permission_id=record.permission_id,
+            discloser_practice_id=discloser,
+            basis=basis_on_wire(Basis(record.basis)),
+            evidence_hash=record.evidence_hash,
+        )
+        put_time(made, "ends_at", record.ends_at)
+    request_id = journal.queue(
+        tx,
+        clinic,
+        "RequestReferral",
+        request,
+        author_id=by.staff_id,
+        subject_id=referral.referral_id,
+        episode_id=episode.episode_id,
+    )
+    audit.note(tx, "referral-requested", now, by=by, patient_id=patient_id, subject_id=referral.referral_id)
+    _share_identity(tx, clinic, by, patient_id, patient.identity, episode.episode_id)
+    if note:
+        _add_note(tx, clinic, by, patient_id, referral, "request", note)
+    return Requested(referral.referral_id, episode.episode_id, request_id)
+
+
+def move_referral(
+    tx: Transaction,
+    clinic: Clinic,
+    by: Staff,
+    referral_id: str,
+    move: Move,
+    *,
+    reason: str | None = None,
+    outcome: str = "",
+    comment: str = "",
+) -> Moved:
+    """Carry a referral one step on. MoveNotAllowed says what can be done instead.
+
+    comment: words for the partner, sealed; some reasons require them.
+    """
+    by.require(COORDINATION)
+    referral = referrals.get(tx, referral_id)
+    _check_reason(move, reason, comment)
+    patient_id = episodes.get(tx, referral.episode_id).patient_id
+    if move is Move.ACCEPT and patient_id is None:
+        raise PatientNotLinked
+    if comment:
+        if patient_id is None:
+            raise PatientNotLinked
+        # Before the command: what closes an episode comes after what was said in it.
+        _add_note(tx, clinic, by, patient_id, referral, move, comment)
+    moved = _queue_move(tx, clinic, by, referral, move, reason=reason or "", outcome=outcome)
+    audit.note(
+        tx,
+        f"referral-{move.replace('_', '-')}",
+        clinic.now(),
+        by=by,
+        patient_id=patient_id or "",
+        subject_id=referral_id,
+    )
+    return moved
+
+
+def open_referral(tx: Transaction, clinic: Clinic, by: Staff, referral_id: str) -> Moved | None:
+    """A person reads an inbound referral; the referrer learns of the first time only."""
+    by.require(COORDINATION)
+    referral = referrals.get(tx, referral_id)
+    if referral.recipient_practice_id != clinic.practice_id or referral.is_over:
+        return None
+    if not referrals.note_opened(tx, referral_id, clinic.now()):
+        return None
+    audit.note(tx, "referral-opened", clinic.now(), by=by, subject_id=referral_id)
+    return _queue_move(tx, clinic, by, referral, Move.OPEN)
+
+
+def take_in_referral(
+    tx: Transaction,
+    clinic: Clinic,
+    by: Staff,
+    referral_id: str,
+    *,
+    patient_id: str | None = None,
+    acknowledge_duplicates: bool = False,
+) -> str:
+    """Say whose inbound referral this is: a patient of ours, or a new one made from what the referrer sent.
+
+    Gives the patient's id. Repeating it for the same patient changes nothing.
+    """
+    by.require(COORDINATION)
+    referral = referrals.get(tx, referral_id)
+    if referral.intake == "own":
+        raise _not_inbound()
+    episode = episodes.get(tx, referral.episode_id)
+    if patient_id is None and episode.patient_id is not None:
+        return episode.patient_id
+    intake = "linked"
+    if patient_id is None:
+        identity = received_identity(tx, clinic, referral.episode_id)
+        patient_id = register_patient(
+            tx, clinic, by, identity, acknowledge_duplicates=acknowledge_duplicates
+        ).patient_id
+        intake = "created"
+    patients.require(tx, patient_id)
+    episodes.link(tx, referral.episode_id, patient_id)
+    referrals.change(tx, referral, intake=intake)
+    worklist.settle(tx, "inbound-referral", referral_id, clinic.now(), by.staff_id)
+    audit.note(
+        tx,
+        "referral-taken-in",
+        clinic.now(),
+        by=by,
+        patient_id=patient_id,
+        subject_id=referral_id,
+        intake=intake,
+    )
+    return patient_id
+
+
+def refuse_referral_as_not_ours(
+    tx: Transaction, clinic: Clinic, by: Staff, referral_id: str, reason: str, comment: str = ""
+) -> Moved:
+    """Decline an inbound referral without ever linking it to a patient of ours."""
+    referral = referrals.get(tx, referral_id)
+    if referral.intake == "own":
+        raise _not_inbound()
+    moved = move_referral(tx, clinic, by, referral_id, Move.DECLINE, reason=reason, comment=comment)
+    referrals.change(tx, referral, intake="not-ours")
+    worklist.settle(tx, "inbound-referral", referral_id, clinic.now(), by.staff_id)
+    return moved
+
+
+def received_identity(tx: Transaction, clinic: Clinic, episode_id: str) -> IdentityContact:
+    """Who the patient is, by the newest identity-contact entry of the referrer."""
+    for entry in reversed(entries.received_in(tx, clinic.vault, [episode_id])):
+        if entry.category == IdentityContact.category and entry.state == "active":
+            content = entry_kinds.from_json(entry.content)
+            if isinstance(content, IdentityContact):
+                return content
+    raise Refusal(
+        Code.FAILED_PRECONDITION,
+        "IDENTITY_NOT_RECEIVED",
+        "who the patient is has not arrived yet",
+        way_out="wait for it, or link the referral to a patient that you register yourself",
+    )
+
+
+def queue_receive(tx: Transaction, clinic: Clinic, referral: ReferralView) -> None:
+    """Proof of delivery, by the service itself."""
+    _queue_move(tx, clinic, SERVICE, referral, Move.RECEIVE)
+
+
+def possible_moves(tx: Transaction, clinic: Clinic, referral: ReferralView) -> list[Move]:
+    """What this side may do, once everything queued has been answered as expected."""
+    state, _ = _expected(tx, referral)
+    return _moves_in(clinic, referral, state)
+
+
+REQUESTS: Final[Mapping[Move, tuple[str, Callable[[], Message]]]] = {
+    move: (name, getattr(referral_pb2, f"{name}Request"))
+    for move, name in {
+        Move.RECEIVE: "ReceiveReferral",
+        Move.OPEN: "OpenReferral",
+        Move.ACCEPT: "AcceptReferral",
+        Move.DECLINE: "DeclineReferral",
+        Move.WAITLIST: "WaitlistReferral",
+        Move.ASK: "AskForInformation",
+        Move.ANSWER: "AnswerInformation",
+        Move.START: "StartReferral",
+        Move.HOLD: "HoldReferral",
+        Move.RESUME: "ResumeReferral",
+        Move.COMPLETE: "CompleteReferral",
+        Move.FAIL: "FailReferral",
+        Move.CANCEL: "CancelReferral",
+        Move.REQUEST_CANCEL: "RequestCancellation",
+        Move.AGREE_CANCEL: "AgreeCancellation",
+        Move.REFUSE_CANCEL: "RefuseCancellation",
+        Move.UNDO: "UndoReferral",
+    }.items()
+    if hasattr(referral_pb2, f"{name}Request")
+}
+"""The moves that the contract carries, and the requests that ask for them."""
+
+_MOVE_OF: Final = {name: move for move, (name, _) in REQUESTS.items()}
+
+
+def _queue_move(
+    tx: Transaction, clinic: Clinic, by: Staff, referral: ReferralView, move: Move, **details: str
+) -> Moved:
+    state, version = _expected(tx, referral)
+    if move not in _moves_in(clinic, referral, state):
+        raise MoveNotAllowed(_moves_in(clinic, referral, state))
+    name, request_type = REQUESTS[move]
+    request: Any = request_type()
+    request.referral_id = referral.referral_id
+    request.version = version
+    for field, value in details.items():
+        if field in request.DESCRIPTOR.fields_by_name:
+            setattr(request, field, value)
+    request_id = journal.queue(
+        tx,
+        clinic,
+        name,
+        request,
+        author_id=by.staff_id,
+        subject_id=referral.referral_id,
+        episode_id=referral.episode_id,
+    )
+    return Moved(referral.referral_id, request_id)
+
+
+def _expected(tx: Transaction, referral: ReferralView) -> tuple[str, int]:
+    """State and version once the queued commands have been answered: what the next one is made against."""
+    state, version = referral.state, referral.version
+    for command in journal.queued(tx, subject_id=referral.referral_id):
+        if command.name == "RequestReferral":
+            version += 1
+            continue
+        move = _MOVE_OF.get(command.name)
+        if move is None or move is Move.OPEN or move not in STEPS:
+            continue
+        state, version = STEPS[move].to or state, version + 1
+    return state, version
+
+
+def _moves_in(clinic: Clinic, referral: ReferralView, state: str) -> list[Move]:
+    if state not in list(State):
+        return []
+    side = Party.REFERRER if referral.referrer_practice_id == clinic.practice_id else Party.RECIPIENT
+    moves = [
+        move
+        for move, step in STEPS.items()
+        if step.by is side and State(state) in step.sources and move in REQUESTS
+    ]
+    if side is Party.RECIPIENT and State(state) in OPEN:
+        moves.append(Move.OPEN)
+    return moves
+
+
+def _check_reason(move: Move, reason: str | None, comment: str) -> None:
+    try:
+        check_reason(move, reason)
+        if reason is not None and REASONS[reason].comment_required and not comment.strip():
+            raise Invalid("comment", f"is required with the reason {reason}")
+    except Invalid as fault:
+        raise ContentInvalid(fault) from None
+
+
+def _check_choice(field: str, code: str, choices: type[Kind] | type[Urgency]) -> None:
+    if code not in list(choices):
+        raise ContentInvalid(Invalid(field, f"must be one of {', '.join(choices)}"))
+
+
+def _check_replaced(tx: Transaction, clinic: Clinic, referral_id: str) -> None:
+    replaced = referrals.get(tx, referral_id)
+    if replaced.referrer_practice_id != clinic.practice_id or not replaced.is_over:
+        raise Refusal(
+            Code.FAILED_PRECONDITION,
+            "REPLACED_REFERRAL_OPEN",
+            "only a referral of your own that is over can be replaced",
+            field="replaces_referral_id",
+            way_out="cancel it first, or wait for its end",
+        )
+
+
+def _share_identity(
+    tx: Transaction, clinic: Clinic, by: Staff, patient_id: str, identity: IdentityContact, episode_id: str
+) -> None:
+    """The partner needs to know the person, not our numbers for them."""
+    record_entry(tx, clinic, by, patient_id, replace(identity, identifiers=()), episode_id=episode_id)
+
+
+def _add_note(
+    tx: Transaction, clinic: Clinic, by: Staff, patient_id: str, referral: ReferralView, move: str, text: str
+) -> None:
+    try:
+        note = ReferralNote(
+            referral_id=referral.referral_id, move=None if move == "request" else move, text=text
+        )
+    except Invalid as fault:
+        raise ContentInvalid(Invalid("comment" if move != "request" else "note", fault.message)) from None
+    record_entry(tx, clinic, by, patient_id, note, episode_id=referral.episode_id)
+
+
+def _not_inbound() -> Refusal:
+    return Refusal(
+        Code.FAILED_PRECONDITION,
+        "REFERRAL_NOT_INBOUND",
+        "this referral is the clinic's own",
+        field="referral_id",
+        way_out="only referrals from partners are taken in",
+    )
+
+
+def referral_answered(tx: Transaction, clinic: Clinic, command: journal.Command, response: Any) -> None:
+    """The hub answered a request or a move."""
+    apply_referral(tx, clinic, response.referral)
+
+
+def apply_referral(tx: Transaction, clinic: Clinic, told: Any) -> None:
+    """Take over what the hub says of a referral that is known here. Older news change nothing."""
+    known = referrals.find(tx, told.referral_id)
+    if known is None:
+        return
+    changed_at = told.changed_at.ToDatetime(tzinfo=clinic.now().tzinfo)
+    # A hub restored from a backup counts versions again; its later word still wins.
+    if told.version < known.version and changed_at <= known.changed_at:
+        return
+    changed = referrals.change(
+        tx,
+        known,
+        state=told.state,
+        reason=told.reason,
+        outcome=told.outcome,
+        version=told.version,
+        changed_at=changed_at,
+    )
+    if changed.is_over and not known.is_over:
+        episodes.close(tx, changed.episode_id, clinic.now())
+        worklist.settle(tx, "inbound-referral", changed.referral_id, clinic.now())
+    elif known.is_over and not changed.is_over:
+        episodes.reopen(tx, changed.episode_id)
+
+
+def referral_refused(tx: Transaction, clinic: Clinic, command: journal.Command) -> None:
+    """A request that the hub did not take opened no episode; a refused move changed nothing."""
+    if command.name != "RequestReferral":
+        return
+    referral = referrals.find(tx, command.subject_id)
+    if referral is not None and not referral.is_confirmed:
+        referrals.change(tx, referral, state="refused", changed_at=clinic.now())
+        episodes.close(tx, referral.episode_id, clinic.now())

@@ -1,0 +1,171 @@
+"""From a record of the clinic's own to sealed entries: the one way by which anything leaves."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select
+
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, LateWrap, RowBody, SealedEntry
+from tandem_care.categories import EMERGENCY, PART2, Category, Purpose
+from tandem_care.permission import Decision, Question, Rule, decide
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.episodes import Episode
+from tandem_clinic.hub import journal
+from tandem_clinic.store import entries, partners, permissions, referrals
+from tandem_clinic.store.entries import OwnEntry
+from tandem_clinic.store.tables import exchange
+from tandem_platform.exchange import log
+from tandem_platform.ids import new_id
+from tandem_platform.rpc import words
+from tandem_platform.sealing import trust
+from tandem_platform.sealing.bundles import KeyBundle
+from tandem_platform.sealing.entries import seal, wrap_for
+from tandem_platform.storage import Transaction
+
+
+def own_view(
+    tx: Transaction,
+    clinic: Clinic,
+    episode: Episode,
+    category: str,
+    derived_from: Iterable[str],
+    authored_at: datetime,
+) -> Decision:
+    """Whether this clinic itself would disclose an entry to the episode's partner now. The hub decides again."""
+    partnership = partners.find(tx, episode.partnership_id)
+    referral = referrals.of_episode(tx, episode.episode_id)
+    question = Question(
+        discloser=clinic.practice_id,
+        recipient=episode.partner_practice_id,
+        episode=episode.episode_id,
+        category=category,
+        inputs=frozenset(derived_from),
+        authored_at=authored_at,
+        now=clinic.now(),
+        purpose=Purpose.TREATMENT,
+        part2_program=clinic.part2_program,
+    )
+    return decide(
+        permissions.rules_of(tx, episode.episode_id),
+        question,
+        partnership_active=partnership is not None and partnership.is_active,
+        referral_live=episode.is_open and (referral is None or not referral.is_over),
+        treatment_relationship_allowed=clinic.allows_treatment_basis
+        and partnership is not None
+        and partnership.partner_allows_treatment_basis,
+    )
+
+
+def share(
+    tx: Transaction,
+    clinic: Clinic,
+    episode: Episode,
+    entry: OwnEntry,
+    *,
+    amends_entry_id: str = "",
+    entered_in_error: bool = False,
+) -> str:
+    """Seal *entry* for one episode and stage it on the uplink; the id that it has there.
+
+    Withheld or not it travels, so that the hub can release it later. The partner's wrap goes with it only
+    where our own view permits, or where the emergency set needs it; never while a revocation is on its way.
+    """
+    labels = EntryLabels(
+        entry_id=new_id("ent"),
+        episode_id=episode.episode_id,
+        origin_practice_id=clinic.practice_id,
+        category=words.category_number(entry.category),
+        derived_from=[words.category_number(code) for code in entry.derived_from],
+        amends_entry_id=amends_entry_id,
+        entered_in_error=entered_in_error,
+        part2=entry.part2,
+    )
+    labels.authored_at.FromDatetime(entry.authored_at)
+    decision = own_view(tx, clinic, episode, entry.category, entry.derived_from, entry.authored_at)
+    partner = _partner_to_wrap_for(tx, clinic, episode, entry, decision)
+    sealed = seal(labels, entry.content, clinic.keys, partner)
+    entries.add_sealing(tx, sealed, entry.record_id, partner is not None, decision.rule, clinic.now())
+    stage(tx, clinic, sealed)
+    return labels.entry_id
+
+
+def _partner_to_wrap_for(
+    tx: Transaction, clinic: Clinic, episode: Episode, entry: OwnEntry, decision: Decision
+) -> KeyBundle | None:
+    if journal.is_withholding(tx, episode.episode_id):
+        return None
+    if not decision.permitted and (
+        decision.rule is Rule.PARTNERSHIP_NOT_ACTIVE or not emergency_may_open(entry)
+    ):
+        return None
+    return trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, clinic.now())
+
+
+def emergency_may_open(entry: OwnEntry) -> bool:
+    """All that it says belongs to the emergency set: the hub may open it at night, with this clinic off line."""
+    return {Category(entry.category), *map(Category, entry.derived_from)} <= EMERGENCY
+
+
+def needs_part2_label(clinic: Clinic, category: str, derived_from: Iterable[str]) -> bool:
+    return clinic.part2_program or not PART2.isdisjoint({category, *derived_from})
+
+
+def stage(tx: Transaction, clinic: Clinic, sealed: SealedEntry) -> None:
+    episode_id = sealed.labels.episode_id
+    body = RowBody(entry=sealed, after_request_id=journal.last_queued(tx, episode_id) or "")
+    log.stage(
+        tx, clinic.uplink, body, at=clinic.now(), entry_id=sealed.labels.entry_id, episode_id=episode_id
+    )
+
+
+def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: str) -> int:
+    """Void what of the episode has not reached the hub, and send it again without the partner's wraps; how many.
+
+    Called with the revocation in the journal: what is sent again comes after it.
+    """
+    rows = exchange.log
+    unsent = tx.all(
+        select(rows.c.sequence, rows.c.body)
+        .where(
+            rows.c.log == clinic.uplink,
+            rows.c.sequence > log.acknowledged(tx, clinic.uplink),
+            rows.c.episode_id == episode_id,
+            rows.c.void_reason == "",
+        )
+        .order_by(rows.c.sequence)
+    )
+    bodies = [(row.sequence, RowBody.FromString(row.body)) for row in unsent]
+    wrapped = [
+        (sequence, body)
+        for sequence, body in bodies
+        if body.HasField("late_wrap") or _has_partner_wrap(clinic, body)
+    ]
+    log.void(tx, clinic.uplink, [sequence for sequence, _ in wrapped], reason)
+    for _, body in wrapped:
+        if body.HasField("late_wrap"):
+            entries.set_partner_wrapped(tx, body.late_wrap.entry_id, wrapped=False)
+        else:
+            own = [wrap for wrap in body.entry.wraps if wrap.practice_id == clinic.practice_id]
+            del body.entry.wraps[:]
+            body.entry.wraps.extend(own)
+            entries.set_partner_wrapped(tx, body.entry.labels.entry_id, wrapped=False)
+            stage(tx, clinic, body.entry)
+    return len(wrapped)
+
+
+def _has_partner_wrap(clinic: Clinic, body: RowBody) -> bool:
+    return body.HasField("entry") and any(wrap.practice_id != clinic.practice_id for wrap in body.entry.wraps)
+
+
+def wrap_late(tx: Transaction, clinic: Clinic, episode: Episode, entry_id: str, partner: KeyBundle) -> None:
+    """Give the partner its wrap of an entry that travelled without. Whether it may have it was decided before."""
+    found = entries.sealed(tx, entry_id)
+    if found is None:
+        return
+    sealed, _ = found
+    body = RowBody(
+        late_wrap=LateWrap(entry_id=entry_id, wrap=wrap_for(sealed, clinic.keys, partner)),
+        after_request_id=journal.last_queued(tx, episode.episode_id) or "",
+    )
+    log.stage(tx, clinic.uplink, body, at=clinic.now(), entry_id=entry_id, episode_id=episode.episode_id)
+    entries.set_partner_wrapped(tx, entry_id, wrapped=True)
