@@ -137,18 +137,18 @@ class SignedKeyBundle(_message.Message):
     practice_id: _builtins.str
     version: _builtins.int
     bundle: _builtins.bytes
-    """The bundle in its deterministic encoding: keys, dates, hash of the predecessor."""
+    """The bundle in its deterministic encoding: keys, dates, and the signing keys and hashes of all versions before."""
     certificate_signature: _builtins.bytes
     """By the key of the practice's certificate."""
     predecessor_signature: _builtins.bytes
-    """By the signing key of the version before; empty in version 1."""
+    """By the signing keys of the versions before, oldest first, 64 bytes each: zeros where the practice lost the key. Empty in version 1."""
     @_builtins.property
     def certificate_chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER, leaf first."""
 
     @_builtins.property
     def compromised_from(self) -> _timestamp_pb2.Timestamp:
-        """When this version's signing key is known to be compromised: what it signed from then on is refused."""
+        """Since when this version's signing key is known to be compromised. For people: what counts is the date that later versions carry in their signed bundle."""
 
     def __init__(
         self,
