@@ -40,7 +40,7 @@ class Gateway:
 
     def send(self, method: str, body: bytes, timeout: float | None = None) -> bytes:
         """As `ask`, for a request that is serialised already: *method* is "/package.Service/Method"."""
-        call = self._channel.unary_unary(method, None, None)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method, None, None)
         try:
             answer: bytes = call(body, timeout=self._timeout if timeout is None else timeout)
         except grpc.RpcError as error:

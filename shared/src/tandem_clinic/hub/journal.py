@@ -284,12 +284,17 @@ class Journal:
                 )
             answer = self._clinic.gateway.send(first.method, first.body)
         except Refusal as refusal:
-            if self._may_pass(first, refusal):
-                self._pause(first, refusal)
-                return False
-            self._clinic.db.run(lambda tx: self._note_refusal(tx, first, refusal))
-        else:
-            self._clinic.db.run(lambda tx: self._note_answer(tx, first, answer))
+            return self._note_failure(first, refusal)
+        self._clinic.db.run(lambda tx: self._note_answer(tx, first, answer))
+        self._rest_until = None
+        return True
+
+    def _note_failure(self, sent: Command, refusal: Refusal) -> bool:
+        """Whether the command is settled by it."""
+        if self._may_pass(sent, refusal):
+            self._pause(sent, refusal)
+            return False
+        self._clinic.db.run(lambda tx: self._note_refusal(tx, sent, refusal))
         self._rest_until = None
         return True
 

@@ -26,7 +26,7 @@ def put_time(message: "Message", field: str, at: datetime | None) -> None:
         getattr(message, field).FromDatetime(at)
 
 
-def basis_on_wire(basis: Basis) -> WireBasis:
+def basis_on_wire(basis: Basis) -> "WireBasis.ValueType":
     """The contract says "verbal" where the rules say "verbal-attested"."""
     return words.basis_number(basis.value) or words.basis_number(basis.name.lower())
 

@@ -30,7 +30,7 @@ from tandem_clinic.usecases.referrals import apply_referral, queue_receive
 from tandem_clinic.usecases.sharing import own_view, withhold_unsent, wrap_late
 from tandem_platform.exchange import log
 from tandem_platform.rpc import words
-from tandem_platform.sealing import bundles
+from tandem_platform.sealing import trust
 from tandem_platform.storage import Transaction
 
 MOST_WRAPS_AN_HOUR = 2000
@@ -77,7 +77,7 @@ def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> 
         now,
         episode_id=told.episode_id,
         urgency=told.urgency,
-        kind=told.kind,
+        referral_kind=told.kind,
     )
     if inbound and told.state == "requested":
         queue_receive(tx, clinic, referral)
@@ -237,7 +237,7 @@ def wrap_requested(tx: Transaction, clinic: Clinic, told: WrapRequested) -> None
             continue
         record = entries.own(tx, clinic.vault, sealing.record_id)
         decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
-        bundle = bundles.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, now)
+        bundle = trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, now)
         if given >= MOST_WRAPS_AN_HOUR:
             worklist.raise_alert(tx, "too-many-wraps-requested", now, episode.partner_practice_id)
             return

@@ -23,8 +23,9 @@ from tandem_clinic.store.partners import Partnership, Pins
 from tandem_clinic.usecases.permissions import Asked
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
-from tandem_platform.sealing import bundles
-from tandem_platform.sealing.bundles import SignedBundle, fingerprint
+from tandem_platform.sealing import trust
+from tandem_platform.sealing.bundles import SignedBundle
+from tandem_platform.sealing.trust import fingerprint
 from tandem_platform.storage import Transaction
 
 _MAY_AGREE = COORDINATION | {Role.ADMIN}
@@ -73,7 +74,7 @@ def fingerprints(clinic: Clinic, by: Staff, partnership_id: str) -> Fingerprints
         partner_id = partners.get(tx, partnership_id).partner_practice_id
         pinned = Pins(tx, clinic.clock).get(partner_id)
     served = served_bundle(clinic, partner_id)
-    bundle = bundles.verify_bundle(served, clinic.trust, partner_id, clinic.now(), None)
+    bundle = trust.verify_bundle(served, clinic.trust, partner_id, clinic.now(), None)
     return Fingerprints(fingerprint(clinic.keys.bundle), fingerprint(bundle), pinned == bundle)
 
 
@@ -110,7 +111,7 @@ def confirm_fingerprint(clinic: Clinic, by: Staff, partnership_id: str, digits: 
 
     def pin(tx: Transaction) -> Partnership:
         now = clinic.now()
-        bundle = bundles.pin_confirmed(Pins(tx, clinic.clock), served, clinic.trust, partner_id, now, digits)
+        bundle = trust.pin_confirmed(Pins(tx, clinic.clock), served, clinic.trust, partner_id, now, digits)
         partners.change(
             tx,
             partnership_id,
@@ -185,7 +186,7 @@ def refresh_keys(clinic: Clinic, practice_id: str) -> None:
     def pin(tx: Transaction) -> None:
         pins = Pins(tx, clinic.clock)
         if pins.get(practice_id) is not None:
-            bundle = bundles.pin(pins, served, clinic.trust, practice_id, clinic.now())
+            bundle = trust.pin(pins, served, clinic.trust, practice_id, clinic.now())
             audit.note(tx, "keys-pinned", clinic.now(), subject_id=practice_id, version=str(bundle.version))
         worklist.settle(tx, "key-bundle-changed", practice_id, clinic.now(), "service")
 

@@ -39,11 +39,11 @@ def own_view(
         recipient=episode.partner_practice_id,
         episode=episode.episode_id,
         category=category,
-        inputs=frozenset(derived_from),
+        derived_from=frozenset(derived_from),
         authored_at=authored_at,
         now=clinic.now(),
         purpose=Purpose.TREATMENT,
-        part2_program=clinic.part2_program,
+        part2=clinic.part2_program,
     )
     return decide(
         permissions.rules_of(tx, episode.episode_id),
