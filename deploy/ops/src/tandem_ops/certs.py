@@ -77,8 +77,10 @@ class Issued:
         return f"Issued(serial={self.serial:x})"
 
     def write(self, directory: Path) -> TlsFiles:
-        """Into *directory* as cert.pem, key.pem and ca.pem. The key comes last but one, the certificate last:
-        a server that looks between the two sees a key that does not fit, and keeps what it has."""
+        """Into *directory* as cert.pem, key.pem and ca.pem, the certificate last.
+
+        A server that looks in between sees a key that does not fit, and keeps what it has.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         files = TlsFiles.in_directory(directory)
         _write(files.roots, self.roots_pem)
