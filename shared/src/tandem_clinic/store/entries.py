@@ -47,6 +47,8 @@ class ReceivedEntry:
     notice: str
     received_at: datetime
     first_read_at: datetime | None
+    # Takes another entry back, and says nothing of its own.
+    is_marker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Sealing:
 
 
 _OWN_COLUMNS = tuple(own_entry.c[name] for name in OwnEntry.__slots__)
-_RECEIVED_COLUMNS = tuple(received_entry.c[name] for name in ReceivedEntry.__slots__)
+_RECEIVED_COLUMNS = tuple(received_entry.c[name] for name in ReceivedEntry.__slots__ if name != "is_marker")
 
 
 def add_own(tx: Transaction, vault: Vault, entry: OwnEntry) -> None:
@@ -244,17 +246,26 @@ def received_in(tx: Transaction, vault: Vault, episode_ids: list[str]) -> list[R
 
 
 def _received(tx: Transaction, vault: Vault, *where: object) -> list[ReceivedEntry]:
-    query = select(*_RECEIVED_COLUMNS).where(*where)  # type: ignore[arg-type]
+    query = select(*_RECEIVED_COLUMNS, received_entry.c.labels).where(*where)  # type: ignore[arg-type]
     found = []
     for row in tx.all(query.order_by(received_entry.c.authored_at, received_entry.c.received_at)):
         values = dict(row._mapping)
-        values["content"] = vault.decrypt(tx, row.content, _RECEIVED, row.entry_id, row.episode_id)
-        found.append(ReceivedEntry(**values))
+        values["content"] = (
+            vault.decrypt(tx, row.content, _RECEIVED, row.entry_id, row.episode_id) if row.content else b""
+        )
+        labels = EntryLabels.FromString(values.pop("labels"))
+        found.append(ReceivedEntry(**values, is_marker=labels.entered_in_error))
     return found
 
 
 def set_received_state(tx: Transaction, entry_id: str, state: str) -> None:
     tx.execute(update(received_entry).where(received_entry.c.entry_id == entry_id).values(state=state))
+
+
+def forget(tx: Transaction, entry_ids: list[str]) -> None:
+    """Remove the content of received entries; that they came, and went, stays known."""
+    if entry_ids:
+        tx.execute(update(received_entry).where(received_entry.c.entry_id.in_(entry_ids)).values(content=b""))
 
 
 def successors_received(tx: Transaction, entry_id: str) -> list[tuple[str, bool]]:

@@ -1,6 +1,7 @@
 """What waits for a person, and what the clinic's operator should look at."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,6 +97,12 @@ def waiting(tx: Transaction, staff: Staff | None = None, limit: int = 500) -> li
     if staff is not None:
         query = query.where(or_(worklist_item.c.staff_id == "", worklist_item.c.staff_id == staff.staff_id))
     return [Item(**row._mapping) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(limit))]
+
+
+def of_service(tx: Transaction, kinds: Iterable[str]) -> list[Item]:
+    """Open items that the service itself takes care of."""
+    query = select(*_COLUMNS).where(worklist_item.c.done_at.is_(None), worklist_item.c.kind.in_(list(kinds)))
+    return [Item(*row) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(50))]
 
 
 def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "", **facts: str) -> None:

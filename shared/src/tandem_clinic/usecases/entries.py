@@ -210,7 +210,8 @@ def take_back_entry(tx: Transaction, clinic: Clinic, by: Staff, record_id: str) 
         category=target.category,
         derived_from=target.derived_from,
         part2=target.part2,
-        content=b"{}",
+        # What it takes back, once more: a recipient checks that content and category belong together.
+        content=target.content,
         author_id=by.staff_id,
         authored_at=now,
         recorded_at=now,

@@ -20,7 +20,7 @@ from tandem.exchange.v1.exchange_pb2 import (
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import basis_from_wire, time_in
+from tandem_clinic.hub.words import time_in
 from tandem_clinic.store import audit, entries, episodes, partners, permissions, referrals, worklist
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.permissions import PermissionRecord
@@ -99,7 +99,7 @@ def permission_changed(tx: Transaction, clinic: Clinic, told: PermissionChanged)
                 recipient_practice_id=told.recipient_practice_id,
                 categories=tuple(sorted(words.category_code(number) for number in told.categories)),
                 purpose=words.purpose_code(told.purpose),
-                basis=basis_from_wire(told.basis),
+                basis=words.basis_code(told.basis),
                 effect=words.effect_code(told.effect),
                 state=told.state,
                 starts_at=time_in(told, "starts_at") or now,
@@ -127,21 +127,37 @@ def permission_changed(tx: Transaction, clinic: Clinic, told: PermissionChanged)
 
 
 def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked) -> None:
-    """A permission given to us ended: what it gave is marked, and what had been read stays, marked. Acknowledged."""
+    """A permission given to us ended: what it gave is marked. Acknowledged.
+
+    What was voided on its way, and reached us all the same, goes, unless a person has read it: then it stays, marked, and we say so.
+    """
     now = clinic.now()
     known = permissions.find(tx, told.permission_id)
     if known is not None and told.permission_version >= known.version:
         permissions.change(
             tx, told.permission_id, version=told.permission_version, state=told.state, changed_at=now
         )
-    here = entries.received_under(tx, told.permission_id)
-    kept = entries.read_by_a_person(tx, [*dict.fromkeys([*here, *told.voided_entry_ids])])
-    for entry_id in here:
+    here = entries.received_under(tx, told.permission_id) if told.permission_id else []
+    voided = list(told.voided_entry_ids)
+    kept = entries.read_by_a_person(tx, voided)
+    for entry_id in dict.fromkeys([*here, *voided]):
         entries.set_received_state(tx, entry_id, "revoked")
+    entries.forget(tx, [entry_id for entry_id in voided if entry_id not in kept])
+    audit.note(
+        tx,
+        "revocation-noted",
+        now,
+        subject_id=told.permission_id,
+        voided=str(len(voided)),
+        kept=str(len(kept)),
+    )
+    if not told.permission_id:
+        # A denial, whose id is not for us: there is nothing to acknowledge.
+        return
     acknowledged = RevocationAcknowledged(
         permission_id=told.permission_id,
         permission_version=told.permission_version,
-        kept_entry_ids=sorted(set(kept) & set(told.voided_entry_ids)),
+        kept_entry_ids=sorted(kept),
     )
     worklist.raise_item(
         tx,
@@ -152,7 +168,6 @@ def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked)
         state=told.state,
         kept=str(len(kept)),
     )
-    audit.note(tx, "revocation-noted", now, subject_id=told.permission_id, kept=str(len(kept)))
     log.stage(
         tx,
         clinic.uplink,
@@ -160,6 +175,18 @@ def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked)
         at=now,
         permission_id=told.permission_id,
     )
+
+
+def revocation_acknowledged(tx: Transaction, clinic: Clinic, told: RevocationAcknowledged) -> None:
+    """The partner has taken notice of a revocation of ours; what it had read before, it keeps."""
+    audit.note(
+        tx,
+        "revocation-acknowledged",
+        clinic.now(),
+        subject_id=told.permission_id,
+        kept=str(len(told.kept_entry_ids)),
+    )
+    worklist.settle(tx, "revocation-unacknowledged", told.permission_id, clinic.now())
 
 
 def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, content: bytes) -> bool:

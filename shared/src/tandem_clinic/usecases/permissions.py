@@ -25,7 +25,7 @@ from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.domain.refusals import ContentInvalid, EpisodeClosed, PatientNotLinked, TooSoonAfterDosing
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import basis_on_wire, put_time
+from tandem_clinic.hub.words import put_time
 from tandem_clinic.store import audit, entries, episodes, partners, permissions, worklist
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.refusals import NotKnown
@@ -335,7 +335,7 @@ def to_message(record: PermissionRecord, terms: Terms) -> PermissionMessage:
         recipient_practice_id=record.recipient_practice_id,
         categories=[words.category_number(code) for code in record.categories],
         purpose=words.purpose_number(record.purpose),
-        basis=basis_on_wire(Basis(record.basis)),
+        basis=words.basis_number(record.basis),
         effect=words.effect_number(record.effect),
         evidence_hash=record.evidence_hash,
     )

@@ -153,12 +153,12 @@ def _own_item(
 
 
 def _received_item(entry: ReceivedEntry, names: Mapping[str, str]) -> PlanItem:
-    hidden = entry.state == "entered-in-error"
+    hidden = entry.state == "entered-in-error" or not entry.content
     return PlanItem(
         id=entry.entry_id,
         origin=entry.origin_practice_id,
         origin_name=names.get(entry.origin_practice_id, ""),
-        kind=_kind(entry.content),
+        kind="" if hidden or not entry.content else _kind(entry.content),
         category=entry.category,
         state=entry.state,
         content={} if hidden else _fields(entry.content),

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from tandem.referral.v1 import referral_pb2
 from tandem_care import entry_kinds
-from tandem_care.categories import REFERRAL_BASE, Basis, Effect, Purpose
+from tandem_care.categories import REFERRAL_BASE, Effect, Purpose
 from tandem_care.entry_kinds import IdentityContact, ReferralNote
 from tandem_care.errors import Invalid
 from tandem_care.lifecycle import OPEN, REASONS, STEPS, Kind, Move, Party, State, Urgency, check_reason
@@ -23,13 +23,14 @@ from tandem_clinic.domain.refusals import (
 )
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import basis_on_wire, put_time
+from tandem_clinic.hub.words import put_time
 from tandem_clinic.store import audit, entries, episodes, partners, patients, referrals, worklist
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.patients import register_patient
 from tandem_clinic.usecases.permissions import Terms, refuse_signing_after_dosing, write_permission
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
+from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
 
 SERVICE = Staff("service", "Tandem", frozenset())
@@ -124,7 +125,7 @@ def request_referral(
         made = request.permissions.add(
             permission_id=record.permission_id,
             discloser_practice_id=discloser,
-            basis=basis_on_wire(Basis(record.basis)),
+            basis=words.basis_number(record.basis),
             evidence_hash=record.evidence_hash,
         )
         put_time(made, "ends_at", record.ends_at)

@@ -5,31 +5,28 @@ import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from tandem.audit.v1.audit_pb2 import AuditRecord, GetAuditProofResponse
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_platform.audit.chain import Finding, Head, link_in, verify_chain
 from tandem_platform.audit.tree import Proof, proves
+from tandem_platform.sealing import KeyBundle, PracticeKeys, SignatureFault
 
+_PURPOSE = "audit-root"
 _TAG = b"tandem.audit.root.v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def sign_root(key: Ed25519PrivateKey, tree_number: int, published_at: datetime, root: bytes) -> bytes:
-    return key.sign(_signed(tree_number, published_at, root))
+def sign_root(keys: PracticeKeys, tree_number: int, published_at: datetime, root: bytes) -> bytes:
+    """By the hub's own keys."""
+    return keys.sign(_PURPOSE, _signed(tree_number, published_at, root))
 
 
-def root_is_signed(
-    key: Ed25519PublicKey, tree_number: int, published_at: datetime, root: bytes, signature: bytes
-) -> bool:
-    try:
-        key.verify(signature, _signed(tree_number, published_at, root))
-    except InvalidSignature:
-        return False
-    return True
+def root_fault(hub: KeyBundle, told: AuditRootPublished | GetAuditProofResponse) -> SignatureFault | None:
+    """Why the root is not signed by the hub; None if it is."""
+    published_at = told.published_at.ToDatetime(tzinfo=UTC)
+    message = _signed(told.tree_number, published_at, told.root)
+    return hub.signature_fault(_PURPOSE, message, told.signature, version=None, at=published_at)
 
 
 def verify_kept_chain(
@@ -37,14 +34,12 @@ def verify_kept_chain(
     records: Iterable[AuditRecord],
     proof: GetAuditProofResponse,
     kept: AuditRootPublished,
-    hub_key: Ed25519PublicKey,
+    hub: KeyBundle,
 ) -> Iterator[Finding]:
     """What is wrong with the practice's own *records*, given a root that it kept."""
-    root = proof.root
     if (proof.tree_number, proof.root) != (kept.tree_number, kept.root):
         yield Finding(practice_id, 0, "not-the-root-that-was-kept")
-    published_at = proof.published_at.ToDatetime(tzinfo=UTC)
-    if not root_is_signed(hub_key, proof.tree_number, published_at, root, proof.signature):
+    if root_fault(hub, proof) is not None:
         yield Finding(practice_id, 0, "root-not-signed")
     head = Head(proof.head_number, proof.head_hash)
     if not proves(_proof_in(practice_id, proof)):

@@ -60,12 +60,19 @@ class RowHandler(Protocol):
 
     def apply(self, tx: Transaction, items: Sequence[Item]) -> None:
         """Give *items* effect, in order, in *tx*. Raises RowFault for a bad one; it is then called with one item at a time."""
+        ...
 
     def episode_of(self, body: RowBody) -> str | None:
         """The episode that is parked if this row fails; None for rows which never wait behind content."""
+        ...
+
+    def is_ready(self, tx: Transaction, log: str) -> bool:
+        """Whether rows of this log may take effect at all now."""
+        ...
 
     def must_wait(self, tx: Transaction, log: str, body: RowBody) -> bool:
         """Whether this row comes after a command that is not answered yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,8 @@ class LogReader:
             return Applied(cursor, broken=broken.reason)
         if covered == 0:
             return Applied(cursor, unsigned=len(run))
+        if not self._handler.is_ready(tx, log):
+            return Applied(cursor, waiting=True)
         items = _decoded(log, run[:covered], positions)
         done = self._take(tx, log, items)
         if done:
@@ -226,7 +235,7 @@ class LogReader:
             return
         except OperationalError:
             raise
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever a row does must not stop its neighbours
             _log.warning("batch failed, applying row by row", extra={"fault": type(fault).__name__})
         parked: set[str] = set()
         for item in items:
@@ -277,7 +286,7 @@ class LogReader:
                     self._handler.apply(tx, [item])
             except OperationalError:
                 raise
-            except Exception as fault:
+            except Exception as fault:  # noqa: BLE001 - the row stays parked with its reason
                 reason = fault.reason if isinstance(fault, RowFault) else "internal"
                 quarantine.failed_again(
                     tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault)

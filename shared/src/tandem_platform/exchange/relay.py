@@ -132,15 +132,6 @@ class Relay:
 
         self._database.run(work)
 
-    def republish(self, name: str, after: int) -> None:
-        """The broker came back empty: publish again what the reader has not acknowledged."""
-        head = tables_of(self._database.metadata).head
-        self._database.run(
-            lambda tx: tx.execute(
-                update(head).where(head.c.log == name, head.c.published > after).values(published=after)
-            )
-        )
-
     def close(self) -> None:
         if self._publisher is not None:
             self._publisher.close()

@@ -3,20 +3,20 @@
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Row, insert, select, update
 
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished, RowBody
 from tandem_platform.audit.chain import NO_LINKS, Finding, Head, Link, verify_chain
-from tandem_platform.audit.roots import root_is_signed, sign_root
+from tandem_platform.audit.roots import root_fault, sign_root
 from tandem_platform.audit.tree import Proof, Tree
 from tandem_platform.clock import Clock
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.exchange.log import stage
 from tandem_platform.exchange.rows import downlink
+from tandem_platform.sealing import KeyBundle, PracticeKeys
 from tandem_platform.storage.database import Database, Transaction
 from tandem_referral.store import audit, practices
 from tandem_referral.store.tables import audit_leaf, audit_root
@@ -50,10 +50,10 @@ class Published:
 class RootPublisher:
     """Publishes a root every minute, also when nothing happened: a root that comes late or not would tell that."""
 
-    def __init__(self, database: Database, clock: Clock, key: Ed25519PrivateKey) -> None:
+    def __init__(self, database: Database, clock: Clock, keys: PracticeKeys) -> None:
         self._database = database
         self._clock = clock
-        self._key = key
+        self._keys = keys
 
     def step(self) -> bool:
         """Announce what is unannounced, or publish if it is time. True if there was something to do."""
@@ -64,11 +64,11 @@ class RootPublisher:
         last = _last_root(tx)
         if last is not None and now < last.published_at + EVERY:
             return False
-        publish_root(tx, now, self._key)
+        publish_root(tx, now, self._keys)
         return True
 
 
-def publish_root(tx: Transaction, now: datetime, key: Ed25519PrivateKey) -> Published:
+def publish_root(tx: Transaction, now: datetime, keys: PracticeKeys) -> Published:
     """Put every chain's head under a new signed root. `announce_root` brings it to the downlinks."""
     last = _last_root(tx)
     number = 1 if last is None else last.tree_number + 1
@@ -83,7 +83,7 @@ def publish_root(tx: Transaction, now: datetime, key: Ed25519PrivateKey) -> Publ
         tx.execute(insert(audit_leaf), moved)
     secret = secrets.token_bytes(32)
     root = Tree(secret, heads).root
-    published = Published(number, now, root, sign_root(key, number, now, root))
+    published = Published(number, now, root, sign_root(keys, number, now, root))
     tx.execute(
         insert(audit_root).values(
             tree_number=number,
@@ -129,7 +129,7 @@ def prove(tx: Transaction, practice_id: str, tree_number: int) -> tuple[Publishe
 
 
 def verify(
-    tx: Transaction, key: Ed25519PublicKey, against: Iterable[AuditRootPublished] = ()
+    tx: Transaction, hub: KeyBundle, against: Iterable[AuditRootPublished] = ()
 ) -> list[Finding]:
     """Everything that is not as it was written, as far as the database and roots kept elsewhere can tell.
 
@@ -144,11 +144,11 @@ def verify(
     known = {} if last is None else {last.tree_number: last}
     for kept in against:
         row = tx.first(select(audit_root).where(audit_root.c.tree_number == kept.tree_number))
-        findings += _compare(kept, row, key)
+        findings += _compare(kept, row, hub)
         if row is not None:
             known[row.tree_number] = row
     for number in sorted(known):
-        findings += _verify_tree(tx, known[number], key)
+        findings += _verify_tree(tx, known[number], hub)
     return findings
 
 
@@ -178,9 +178,9 @@ def _verify_chain(tx: Transaction, chain: str, head: Head | None) -> Iterator[Fi
             yield Finding(chain, number, "chained-anew")
 
 
-def _compare(kept: AuditRootPublished, row: Row[Any] | None, key: Ed25519PublicKey) -> Iterator[Finding]:
+def _compare(kept: AuditRootPublished, row: Row[Any] | None, hub: KeyBundle) -> Iterator[Finding]:
     name = f"tree {kept.tree_number}"
-    if not root_is_signed(key, kept.tree_number, _published_at(kept), kept.root, kept.signature):
+    if root_fault(hub, kept) is not None:
         yield Finding(name, 0, "kept-root-not-signed-by-the-hub")
     elif row is None:
         yield Finding(name, 0, "tree-missing")
@@ -188,10 +188,10 @@ def _compare(kept: AuditRootPublished, row: Row[Any] | None, key: Ed25519PublicK
         yield Finding(name, 0, "forked")
 
 
-def _verify_tree(tx: Transaction, row: Row[Any], key: Ed25519PublicKey) -> Iterator[Finding]:
+def _verify_tree(tx: Transaction, row: Row[Any], hub: KeyBundle) -> Iterator[Finding]:
     message = _message(row)
     name = f"tree {message.tree_number}"
-    if not root_is_signed(key, message.tree_number, _published_at(message), message.root, message.signature):
+    if root_fault(hub, message) is not None:
         yield Finding(name, 0, "root-not-signed")
     heads: Mapping[str, Head] = audit.heads_under(tx, message.tree_number)
     if Tree(row.secret, heads).root != message.root:
@@ -206,7 +206,3 @@ def _message(row: Row[Any]) -> AuditRootPublished:
     message = AuditRootPublished(tree_number=row.tree_number, root=row.root, signature=row.signature)
     message.published_at.FromDatetime(row.published_at)
     return message
-
-
-def _published_at(message: AuditRootPublished) -> datetime:
-    return message.published_at.ToDatetime(tzinfo=UTC)

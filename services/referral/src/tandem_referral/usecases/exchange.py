@@ -19,6 +19,7 @@ from tandem_platform.exchange.rows import downlink, practice_of
 from tandem_platform.sealing import SealBroken, verify, verify_received
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
+from tandem_referral.store import sync as syncs
 from tandem_referral.store.permissions import Scope
 from tandem_referral.store.tables import entry, episode
 from tandem_referral.usecases.hub_time import HubTime
@@ -35,6 +36,11 @@ class UplinkHandler:
     def episode_of(self, body: RowBody) -> str | None:
         """Only entries wait behind one another; receipts and acknowledgements never do."""
         return body.entry.labels.episode_id if body.WhichOneof("content") == "entry" else None
+
+    def is_ready(self, tx: Transaction, log_name: str) -> bool:
+        """After a start of the hub a clinic syncs first: this database may be a backup that lacks the clinic's last revocation."""
+        practice_id = practice_of(log_name)
+        return practice_id in syncs.caught_up(tx, [practice_id], self._run)
 
     def must_wait(self, tx: Transaction, log_name: str, body: RowBody) -> bool:
         return not commands.is_answered(tx, practice_of(log_name), body.after_request_id)

@@ -12,7 +12,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from tandem_platform.exchange.transport.port import (
     MAX_RECORD_BYTES,
@@ -66,7 +66,7 @@ class KafkaSettings:
 
         Below 10 ms it stalls at times. Its groups are small and may find out soon about a dead member.
         """
-        return cls(bootstrap, fetch_wait_ms=20, session_timeout_ms=3000, heartbeat_ms=500, forgets=True)
+        return cls(bootstrap, fetch_wait_ms=30, session_timeout_ms=3000, heartbeat_ms=500, forgets=True)
 
     def client(self) -> dict[str, Any]:
         """What producer, consumer and administration share."""
@@ -399,6 +399,8 @@ class _GroupMember(_KafkaSubscription):
             group_id=self._group,
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=self._settings.heartbeat_ms,
+            # Also how long a rebalance waits for a member that does not come. The cursor's lock fences it anyway.
+            max_poll_interval_ms=30_000,
             # Topics have one partition each, which the default assignor would all give to the first member.
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
         )
@@ -408,6 +410,11 @@ class _GroupMember(_KafkaSubscription):
             self._topics.ensure(self._watched)
             self._subscribed = self._watched
             consumer.subscribe(list(self._subscribed), listener=_Forgetting(self._next))
+        if consumer.group_metadata().state is MemberState.REBALANCING:
+            # On the surface this might seem redundant, because polling takes part in a rebalance by itself.
+            # But kafka-python 3.0.12 forgets why it rejoins once it has asked; when the answer outlasts that
+            # poll, nobody takes it, heartbeats stay off and the member reads nothing for ever.
+            consumer._coordinator.request_rejoin()
         # A poll that is too short never joins the group.
         return super()._poll(consumer, max(timeout_ms, _SHORTEST_GROUP_POLL_MS))
 

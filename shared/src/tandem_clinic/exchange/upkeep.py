@@ -1,0 +1,80 @@
+"""What the service does by itself, outside any use case: keys published and fetched, profiles refreshed, receipts watched."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.store import entries, partners, worklist
+from tandem_clinic.usecases import partner
+from tandem_platform.errors import Refusal
+from tandem_platform.exchange.signing import HUB
+from tandem_platform.sealing import SignedBundle, pin
+from tandem_platform.storage import Transaction
+
+_log = logging.getLogger(__name__)
+
+RECEIPT_EXPECTED_WITHIN = timedelta(hours=24)
+LOOK_EVERY = timedelta(minutes=5)
+TRY_AGAIN_AFTER = timedelta(seconds=2)
+
+
+class Upkeep:
+    """One clinic's upkeep. Every step is short, and calls the hub outside of transactions."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self._clinic = clinic
+        self._introduced = False
+        self._looked_at: datetime | None = None
+        self._rest_until: datetime | None = None
+        self._wanted: Mapping[str, Callable[[Clinic, str], None]] = {
+            "key-bundle-changed": partner.refresh_keys,
+            "partner-profile-wanted": partner.refresh_profile,
+        }
+
+    def step(self) -> bool:
+        """True if something was done. Rests a little after the hub was away."""
+        now = self._clinic.now()
+        if self._rest_until is not None and now < self._rest_until:
+            return False
+        try:
+            did = self._introduce() or self._fetch_wanted()
+        except Refusal as refusal:
+            _log.info("upkeep waits", extra={"reason": refusal.reason})
+            self._rest_until = now + TRY_AGAIN_AFTER
+            return False
+        if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
+            self._looked_at = now
+            self._clinic.db.run(self._look_for_overdue_receipts)
+        return did
+
+    def _introduce(self) -> bool:
+        """Once a run: know the hub by its keys, and be known by ours."""
+        if self._introduced:
+            return False
+        pin_hub(self._clinic)
+        partner.publish_keys(self._clinic)
+        self._introduced = True
+        return True
+
+    def _fetch_wanted(self) -> bool:
+        with self._clinic.db.reading() as tx:
+            wanted = worklist.of_service(tx, self._wanted)
+        for item in wanted:
+            self._wanted[item.kind](self._clinic, item.subject_id)
+        return bool(wanted)
+
+    def _look_for_overdue_receipts(self, tx: Transaction) -> None:
+        """What we released should have arrived: a hub that drops rows is found here."""
+        now = self._clinic.now()
+        for sealing in entries.sealings_without_receipt(tx, now - RECEIPT_EXPECTED_WITHIN):
+            if sealing.rule == "permitted":
+                worklist.raise_item(tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id)
+
+
+def pin_hub(clinic: Clinic) -> None:
+    """The hub signs downlinks and audit roots: its keys are verified against the network's authority, and pinned."""
+    answer = clinic.gateway.ask(clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=HUB))
+    signed = SignedBundle.from_message(answer.bundles[-1])
+    clinic.db.run(lambda tx: pin(partners.Pins(tx, clinic.clock), signed, clinic.trust, HUB, clinic.now()))
