@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from tandem.common.v1 import common_pb2
 from tandem_platform.clock import Clock, SystemClock
 from tandem_platform.errors import Code, Refusal
-from tandem_platform.rpc.dispatch import Call, Dispatcher, Outcomes
+from tandem_platform.rpc.dispatch import Call, Dispatcher, Outcomes, Run
 from tandem_platform.rpc.identity import Caller
 
 _FILE = "tandem/probe/v1/probe.proto"
@@ -105,14 +105,12 @@ class CommandsInMind:
         self._answers: dict[tuple[str, str, str], tuple[bytes, bytes | Refusal]] = {}
         self._lock = threading.Lock()
 
-    def once(
-        self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Callable[[], bytes]
-    ) -> bytes:
+    def once(self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Run) -> bytes:
         key = (practice_id, method, request_id)
         with self._lock:
             if key not in self._answers:
                 try:
-                    self._answers[key] = (body_hash, run())
+                    self._answers[key] = (body_hash, run(tx=self))
                 except Refusal as refusal:
                     if refusal.is_transient():
                         raise

@@ -219,6 +219,15 @@ def test_a_query_needs_no_request_id():
     assert ask(a_dispatcher(), LOOK, text="hm").text == "hm"
 
 
+def test_a_command_is_served_in_the_transaction_that_remembers_its_answer():
+    probe, memory = Probe(), CommandsInMind()
+    dispatcher = Dispatcher(SystemClock(), memory)
+    dispatcher.register(probe, SERVICE)
+    ask(dispatcher, CHANGE, request_id=A_REQUEST_ID)
+    ask(dispatcher, LOOK)
+    assert [call.tx for call in probe.calls] == [memory, None]
+
+
 def test_a_command_repeated_is_served_once_and_answered_alike():
     probe = Probe(lambda request, call: AskResponse(text=f"number {len(probe.calls)}"))
     dispatcher = a_dispatcher(probe)
