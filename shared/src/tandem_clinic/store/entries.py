@@ -262,6 +262,16 @@ def set_received_state(tx: Transaction, entry_id: str, state: str) -> None:
     tx.execute(update(received_entry).where(received_entry.c.entry_id == entry_id).values(state=state))
 
 
+def mark_revoked(tx: Transaction, entry_ids: list[str]) -> None:
+    """What was entered in error stays hidden for that."""
+    if entry_ids:
+        tx.execute(
+            update(received_entry)
+            .where(received_entry.c.entry_id.in_(entry_ids), received_entry.c.state != "entered-in-error")
+            .values(state="revoked")
+        )
+
+
 def forget(tx: Transaction, entry_ids: list[str]) -> None:
     """Remove the content of received entries; that they came, and went, stays known."""
     if entry_ids:

@@ -20,7 +20,7 @@ from tandem.exchange.v1.exchange_pb2 import (
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import time_in
+from tandem_clinic.hub.times import time_in
 from tandem_clinic.store import audit, entries, episodes, partners, permissions, referrals, worklist
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.permissions import PermissionRecord
@@ -140,8 +140,7 @@ def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked)
     here = entries.received_under(tx, told.permission_id) if told.permission_id else []
     voided = list(told.voided_entry_ids)
     kept = entries.read_by_a_person(tx, voided)
-    for entry_id in dict.fromkeys([*here, *voided]):
-        entries.set_received_state(tx, entry_id, "revoked")
+    entries.mark_revoked(tx, [*dict.fromkeys([*here, *voided])])
     entries.forget(tx, [entry_id for entry_id in voided if entry_id not in kept])
     audit.note(
         tx,

@@ -25,7 +25,7 @@ from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.domain.refusals import ContentInvalid, EpisodeClosed, PatientNotLinked, TooSoonAfterDosing
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import put_time
+from tandem_clinic.hub.times import put_time
 from tandem_clinic.store import audit, entries, episodes, partners, permissions, worklist
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.refusals import NotKnown

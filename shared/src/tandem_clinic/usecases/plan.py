@@ -90,7 +90,7 @@ def read_care_plan(
     received = [
         each
         for each in entries.received_in(tx, clinic.vault, list(partner_of))
-        if _visible(by, each.category)
+        if _visible(by, each.category) and not each.is_marker
     ]
     sealings: dict[str, list[Sealing]] = {}
     for sealing in entries.sealings_of_patient(tx, patient_id):

@@ -23,7 +23,7 @@ from tandem_clinic.domain.refusals import (
 )
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.words import put_time
+from tandem_clinic.hub.times import put_time
 from tandem_clinic.store import audit, entries, episodes, partners, patients, referrals, worklist
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.patients import register_patient
