@@ -4,13 +4,12 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tandem_ops.console import Exit, Stop
-from tandem_platform.ids import new_id
 
 LOOPBACK = "127.0.0.1"
 Service = Literal["prescriber", "therapy_provider"]
@@ -160,15 +159,27 @@ TWO_PRACTICES = ("juniper", "riverbend")
 def new_plan(
     names: Sequence[str] = TWO_PRACTICES, *, with_kafka: bool = True, postgres: str = ""
 ) -> NetworkPlan:
-    practices = tuple(PracticePlan(name=name, practice_id=new_id("prac"), **_KNOWN[name]) for name in names)
+    practices = tuple(PracticePlan(name=name, practice_id=f"prac_{name}", **_KNOWN[name]) for name in names)
     return NetworkPlan("tandem.local", practices, with_kafka=with_kafka, postgres=postgres)
 
 
-def with_free_ports(plan: NetworkPlan) -> NetworkPlan:
+def free_ports(count: int) -> list[int]:
+    """Of the loopback interface. All are held until all are known, so that no two are the same."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def with_free_ports(plan: NetworkPlan, find: Callable[[int], list[int]] = free_ports) -> NetworkPlan:
     """The plan with a number for every port that it leaves open."""
     wanted = [plan.hub.http, plan.hub.grpc, plan.broker_port]
     wanted += [port for practice in plan.practices for port in (practice.ports.http, practice.ports.grpc)]
-    free = iter(_free_ports(wanted.count(0)))
+    free = iter(find(wanted.count(0)))
     numbers = iter([port or next(free) for port in wanted])
     hub, broker = Ports(next(numbers), next(numbers)), next(numbers)
     practices = tuple(replace(each, ports=Ports(next(numbers), next(numbers))) for each in plan.practices)
@@ -185,18 +196,6 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
     Path(temporary).replace(path)
 
 
-def _free_ports(count: int) -> list[int]:
-    """All are held until all are known, so that no two are the same."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 def _plan_from(values: dict[str, Any]) -> NetworkPlan:
     practices = tuple(_practice_from(each) for each in values["practices"])
     return NetworkPlan(**{**values, "practices": practices, "hub": Ports(**values["hub"])})
@@ -205,7 +204,3 @@ def _plan_from(values: dict[str, Any]) -> NetworkPlan:
 def _practice_from(values: dict[str, Any]) -> PracticePlan:
     lists = {name: tuple(values[name]) for name in ("licence_states", "modalities", "languages")}
     return PracticePlan(**{**values, **lists, "ports": Ports(**values["ports"])})
-
-
-def names_of(practices: Iterable[PracticePlan]) -> str:
-    return ", ".join(practice.display_name for practice in practices)

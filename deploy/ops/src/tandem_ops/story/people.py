@@ -42,7 +42,7 @@ def now() -> datetime:
 
 
 def a_dose(amount: str, session: int) -> JsonObject:
-    ended = now() - timedelta(minutes=20)
+    ended = now() - timedelta(hours=26)
     started = ended - timedelta(minutes=80)
     return {
         "drug": "racemic-ketamine",

@@ -1,0 +1,73 @@
+"""`tandem demo`: one patient's course, on real processes."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.network.network import Network
+from tandem_ops.network.plan import new_plan
+from tandem_ops.network.process import MemberDidNotStart
+from tandem_ops.reach import ClinicAway
+from tandem_ops.story.expectations import ExpectationFailed
+from tandem_ops.story.narrator import Narrator
+from tandem_ops.story.stage import Stage
+from tandem_ops.story.telling import tell_story, tell_summary
+from tandem_platform.broker.embedded import BrokerDidNotStart, BrokerNotInstalled
+
+_EPILOG = """\b
+Examples:
+  tandem demo
+  tandem demo --pace slow
+  tandem demo --keep          leaves the network's files, and says where
+\b
+Exit code 1: an expectation failed. The last lines say which, and what was seen instead.
+All people in it are invented.
+"""
+
+CAST = ("juniper", "riverbend", "alder")
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--keep", is_flag=True, help="Keep databases and logs afterwards.")
+@click.option(
+    "--pace",
+    type=click.Choice(["fast", "slow"]),
+    default="fast",
+    show_default=True,
+    help="slow: with pauses for reading.",
+)
+@click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
+def command(keep: bool, pace: str, no_kafka: bool) -> None:
+    """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""
+    directory = Path(tempfile.mkdtemp(prefix="tandem-demo-"))
+    narrator = Narrator(Output(as_json=False), pace)
+    network = Network(directory, new_plan(CAST, with_kafka=not no_kafka), narrator.tells)
+    failed = True
+    try:
+        _play(network, narrator)
+        failed = False
+    finally:
+        network.kill()
+        if keep or failed:
+            narrator.output.say(f"Files and logs: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _play(network: Network, narrator: Narrator) -> None:
+    try:
+        narrator.chapter("A network starts on this machine: a broker, a hub, three practices")
+        network.start()
+        stage = Stage.set_on(network, narrator)
+        tell_story(stage)
+        tell_summary(stage)
+        network.drain()
+    except ExpectationFailed as unmet:
+        raise Stop(Exit.FINDING, str(unmet)) from unmet
+    except (MemberDidNotStart, BrokerDidNotStart, BrokerNotInstalled) as unmet:
+        raise Stop(Exit.FINDING, str(unmet)) from unmet
+    except ClinicAway as away:
+        raise Stop(Exit.UNREACHABLE, f"a practice did not answer: {away}") from away

@@ -1,0 +1,46 @@
+"""What remains when care is done: the discloser's accounting, and the check that nobody changed the account."""
+
+from collections.abc import Callable
+
+from tandem_ops.account import check_account, kept_by
+from tandem_ops.network.members import database_url
+from tandem_ops.story.expectations import eventually, expect
+from tandem_ops.story.stage import Stage
+
+_NEXT_ROOT = 90.0
+"""The hub publishes a root each minute."""
+
+
+def the_discloser_accounts(stage: Stage) -> None:
+    """Juniper prints its accounting of disclosures for Robin"""
+    juniper, say = stage.juniper, stage.narrator
+    lines = juniper.accounting(stage.ids["episode"])
+    for line in lines:
+        became = (
+            "voided" if line.get("voided_at") else "delivered" if line.get("delivered_at") else "released"
+        )
+        say.tells(f"{line['released_at'][:16]}  {line['category']:<24} {became}")
+    voided = [line for line in lines if line.get("voided_at")]
+    delivered = [line for line in lines if line.get("delivered_at")]
+    expect("the accounting tells delivered from voided", bool(voided) and bool(delivered), lines)
+    say.proves("the discloser can account for every release: delivered, or voided on the way")
+
+
+def the_account_is_checked(stage: Stage) -> None:
+    """Nobody changed the hub's account: it is held against the roots that the clinics kept"""
+    say, network = stage.narrator, stage.network
+    layout, plan = network.layout, network.plan
+    urls = [database_url(plan, layout, each.name) for each in plan.practices]
+    kept = eventually(
+        "every clinic has kept a root that the hub signed",
+        lambda: [kept_by(url) for url in urls],
+        lambda seen: all(each.roots for each in seen),
+        within=_NEXT_ROOT,
+    )
+    findings = check_account(database_url(plan, layout, "hub"), layout.hub / "at-rest.key", kept)
+    expect("the hub's account is as it was written", not findings, findings)
+    roots = sum(len(each.roots) for each in kept)
+    say.proves(f"the hub's account agrees with {roots} roots that {len(kept)} clinics kept")
+
+
+ENDINGS: tuple[Callable[[Stage], None], ...] = (the_discloser_accounts, the_account_is_checked)
