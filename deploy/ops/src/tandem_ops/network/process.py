@@ -40,16 +40,19 @@ class MemberProcess:
         """Begin to start; `await_ready` tells when it is done. Starting a running member changes nothing."""
         if self.running():
             return
+        self.kill()  # what is left of one that ended by itself
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = LeashedProcess(self._command, log=self.log, environment=_inherited() | self._settings)
 
     def await_ready(self, timeout: float) -> None:
+        """Raises MemberDidNotStart, and ends the process, if it does not listen within *timeout* seconds."""
         deadline = time.monotonic() + timeout
         while self.running() and time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
             time.sleep(0.02)
         state = f"did not listen on port {self.port} within {timeout:g} s" if self.running() else "ended"
+        self.kill()
         raise MemberDidNotStart(f"{self.name} {state}. The end of {self.log}:\n{last_lines(self.log, 12)}")
 
     def running(self) -> bool:
