@@ -97,7 +97,7 @@ class Falling:
 
 
 def test_what_falls_again_and_again_is_given_up(tmp_path):
-    told = []
+    told: list[str] = []
     network = Falling(Layout(tmp_path))
     with pytest.raises(Stop) as stop:
         supervise(network, Interruptions(), told.append)  # type: ignore[arg-type]

@@ -62,16 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit code, after everything to be said has been said."""
     try:
-        tandem.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        # Not standalone, click gives back what a command passed to its context's exit().
+        code = tandem.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except Stop as stop:
         complain(stop)
         return stop.code
     except click.ClickException as wrong:
         wrong.show()
         return Exit.USAGE
-    except click.exceptions.Exit as done:
-        return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         complain(Stop(Exit.FINDING, "stopped from the keyboard"))
         return Exit.FINDING
-    return Exit.OK
+    return int(code or Exit.OK)
