@@ -93,9 +93,7 @@ class HubAlone:
         """All rows that the practice would be given, in order."""
         log = exchange.log
         with self.database.reading() as tx:
-            rows = tx.all(
-                select(log.c.body).where(log.c.log == downlink(member.id)).order_by(log.c.sequence)
-            )
+            rows = tx.all(select(log.c.body).where(log.c.log == downlink(member.id)).order_by(log.c.sequence))
         return [RowBody.FromString(row.body) if row.body is not None else RowBody() for row in rows]
 
     def changes_what_is_due(self) -> None:
@@ -175,9 +173,7 @@ class Member:
         return getattr(self.referrals, move)(request).referral
 
     def sees(self, referral: referral_pb2.Referral) -> referral_pb2.GetReferralResponse:
-        return self.referrals.GetReferral(
-            referral_pb2.GetReferralRequest(referral_id=referral.referral_id)
-        )
+        return self.referrals.GetReferral(referral_pb2.GetReferralRequest(referral_id=referral.referral_id))
 
     def revokes(self, permission_id: str) -> consent_pb2.RevokeConsentResponse:
         return self.consents.RevokeConsent(

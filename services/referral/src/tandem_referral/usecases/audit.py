@@ -97,17 +97,17 @@ def publish_root(tx: Transaction, now: datetime, keys: PracticeKeys) -> Publishe
     return published
 
 
-def announce_root(tx: Transaction) -> bool:
+def announce_root(tx: Transaction, at_once: int = ANNOUNCED_AT_ONCE) -> bool:
     """Stage the oldest root that is not on every downlink on some more of them. True if there was one."""
     unannounced = select(audit_root).where(audit_root.c.announced_to.is_not(None))
     row = tx.first(unannounced.order_by(audit_root.c.tree_number).limit(1), lock="exclusive")
     if row is None:
         return False
-    members = practices.all_ids(tx, after=row.announced_to, limit=ANNOUNCED_AT_ONCE)
+    members = practices.all_ids(tx, after=row.announced_to, limit=at_once)
     body = RowBody(audit_root_published=_message(row))
     for practice_id in members:
         stage(tx, downlink(practice_id), body, at=row.published_at)
-    all_told = len(members) < ANNOUNCED_AT_ONCE
+    all_told = len(members) < at_once
     tx.execute(
         update(audit_root)
         .where(audit_root.c.tree_number == row.tree_number)

@@ -1,0 +1,338 @@
+"""The directory: who is there, what they offer, with which keys, and who works with whom."""
+
+from datetime import timedelta
+
+import pytest
+
+from support.hub import PRESCRIBING, THERAPY, HubAlone, Member, refused, status_bytes
+from tandem.directory.v1 import directory_pb2 as pb
+from tandem_platform.errors import Code
+from tandem_platform.ids import new_id
+from tandem_platform.sealing import SignedBundle
+
+
+def publishes_capacity(member: Member, openings: int) -> None:
+    request = pb.PublishCapacityRequest(request_id=new_id("req"), capacity=pb.Capacity(openings=openings))
+    member.directory.PublishCapacity(request)
+
+
+def profile_of(reader: Member, member: Member) -> pb.Practice:
+    return reader.directory.GetPractice(pb.GetPracticeRequest(practice_id=member.id)).practice
+
+
+def search(member: Member, **wanted) -> list[pb.SearchPracticesResponse.Match]:
+    found: list[pb.SearchPracticesResponse.Match] = []
+    request = pb.SearchPracticesRequest(**wanted)
+    while True:
+        page = member.directory.SearchPractices(request)
+        found += page.matches
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+def moves_partnership(member: Member, rpc: str, partnership: pb.Partnership, **over) -> pb.Partnership:
+    fields = {
+        "request_id": new_id("req"),
+        "partnership_id": partnership.partnership_id,
+        "version": partnership.version,
+        **over,
+    }
+    response = getattr(member.directory, rpc)(getattr(pb, f"{rpc}Request")(**fields))
+    return response.partnership
+
+
+def partnership_changes(hub: HubAlone, member: Member) -> list[tuple[str, str]]:
+    changes = [
+        row.partnership_changed for row in hub.downlink_of(member) if row.HasField("partnership_changed")
+    ]
+    return [(each.partner_practice_id, each.state) for each in changes]
+
+
+class TestProfiles:
+    def test_a_practice_is_registered_once(self, hub: HubAlone):
+        juniper = hub.joined(display_name="Juniper Psychiatry", roles=[PRESCRIBING])
+        assert profile_of(juniper, juniper).display_name == "Juniper Psychiatry"
+        practice = pb.Practice(practice_id=juniper.id, display_name="Impostor", roles=[THERAPY])
+        request = pb.RegisterPracticeRequest(request_id=new_id("req"), practice=practice)
+        refusal = refused(lambda: hub.operator.directory.RegisterPractice(request))
+        assert (refusal.code, refusal.reason) == (Code.ALREADY_EXISTS, "PRACTICE_EXISTS")
+
+    def test_only_an_operator_registers(self, hub: HubAlone):
+        juniper = hub.joined()
+        practice = pb.Practice(practice_id="friend", display_name="Friend", roles=[THERAPY])
+        request = pb.RegisterPracticeRequest(request_id=new_id("req"), practice=practice)
+        assert refused(lambda: juniper.directory.RegisterPractice(request)).code is Code.PERMISSION_DENIED
+
+    @pytest.mark.parametrize(
+        ("field", "profile"),
+        [
+            ("practice.practice_id", {"practice_id": "hub"}),
+            ("practice.practice_id", {"practice_id": "Upper.Case"}),
+            ("practice.display_name", {"display_name": " "}),
+            ("practice.roles", {"roles": []}),
+            ("practice.roles", {"roles": ["oracle"]}),
+            ("practice.modalities", {"modalities": ["magic"]}),
+            ("practice.licence_states", {"licence_states": ["co"]}),
+            ("practice.licence_states", {"licence_states": ["C%"]}),
+            ("practice.languages", {"languages": ["english"]}),
+            ("practice.contact_phone", {"contact_phone": "call me"}),
+        ],
+    )
+    def test_a_profile_that_cannot_be_kept_names_its_field(self, hub: HubAlone, field: str, profile: dict):
+        fields = {"practice_id": "juniper", "display_name": "Juniper", "roles": [THERAPY], **profile}
+        request = pb.RegisterPracticeRequest(request_id=new_id("req"), practice=pb.Practice(**fields))
+        refusal = refused(lambda: hub.operator.directory.RegisterPractice(request))
+        assert (refusal.code, refusal.field) == (Code.INVALID_ARGUMENT, field)
+
+    def test_a_profile_is_replaced_from_its_present_version_only(self, hub: HubAlone):
+        juniper = hub.joined(display_name="Juniper")
+        seen = profile_of(juniper, juniper)
+        seen.display_name = "Juniper Psychiatry"
+        request = pb.UpdateProfileRequest(request_id=new_id("req"), practice=seen)
+        assert juniper.directory.UpdateProfile(request).practice.version == 2
+        request.request_id = new_id("req")
+        refusal = refused(lambda: juniper.directory.UpdateProfile(request))
+        assert (refusal.code, refusal.reason, refusal.metadata) == (
+            Code.ABORTED,
+            "STALE_VERSION",
+            {"version": "2"},
+        )
+
+    def test_roles_and_capacity_stay_when_a_profile_is_replaced(self, hub: HubAlone):
+        juniper = hub.joined(roles=[THERAPY])
+        publishes_capacity(juniper, 3)
+        wished = pb.Practice(
+            display_name="New", roles=[PRESCRIBING], capacity=pb.Capacity(openings=9), version=1
+        )
+        juniper.directory.UpdateProfile(pb.UpdateProfileRequest(request_id=new_id("req"), practice=wished))
+        kept = profile_of(juniper, juniper)
+        assert (list(kept.roles), kept.capacity.openings, kept.display_name) == ([THERAPY], 3, "New")
+
+    def test_nobody_replaces_the_profile_of_another(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        theirs = profile_of(juniper, riverbend)
+        request = pb.UpdateProfileRequest(request_id=new_id("req"), practice=theirs)
+        absent = pb.UpdateProfileRequest(
+            request_id=new_id("req"), practice=pb.Practice(practice_id="nobody", display_name="x", version=1)
+        )
+        assert refused(lambda: juniper.directory.UpdateProfile(request)).code is Code.NOT_FOUND
+        assert status_bytes(lambda: juniper.directory.UpdateProfile(request)) == status_bytes(
+            lambda: juniper.directory.UpdateProfile(absent)
+        )
+
+    def test_openings_go_stale_by_themselves(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        publishes_capacity(riverbend, 2)
+        hub.clock.advance(timedelta(hours=48))
+        assert not profile_of(juniper, riverbend).capacity.stale
+        hub.clock.advance(timedelta(microseconds=1))
+        assert profile_of(juniper, riverbend).capacity.stale
+
+
+class TestSearch:
+    def test_filters_narrow_and_reasons_say_why(self, hub: HubAlone):
+        juniper = hub.joined(roles=[PRESCRIBING])
+        riverbend = hub.joined(licence_states=["CO", "NM"], modalities=["cbt"], languages=["en", "es"])
+        hub.joined(licence_states=["UT"], modalities=["emdr"], languages=["en"])
+        publishes_capacity(riverbend, 1)
+        (match,) = search(
+            juniper, role=THERAPY, licence_state="CO", modality="cbt", language="es", with_openings=True
+        )
+        assert match.practice.practice_id == riverbend.id
+        assert list(match.reasons) == ["openings", "licence-state", "modality", "language", "role"]
+
+    def test_openings_come_first_then_partners(self, hub: HubAlone):
+        juniper = hub.joined(roles=[PRESCRIBING])
+        plain, partner, open_one, open_partner = (hub.joined() for _ in range(4))
+        for each in (partner, open_partner):
+            juniper.partners_with(each)
+        for each in (open_one, open_partner):
+            publishes_capacity(each, 1)
+        found = search(juniper, role=THERAPY)
+        assert [match.practice.practice_id for match in found] == [
+            open_partner.id,
+            open_one.id,
+            partner.id,
+            plain.id,
+        ]
+        assert list(found[0].reasons) == ["openings", "partner-already", "role"]
+
+    def test_a_stale_statement_of_openings_is_none(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        publishes_capacity(riverbend, 1)
+        hub.clock.advance(timedelta(hours=49))
+        assert search(juniper, with_openings=True) == []
+
+    def test_pages_hold_everybody_once_though_openings_go_stale_meanwhile(self, hub: HubAlone):
+        juniper = hub.joined()
+        others = [hub.joined() for _ in range(7)]
+        for each in others[::2]:
+            publishes_capacity(each, 1)
+        request = pb.SearchPracticesRequest(page_size=2)
+        found = []
+        while True:
+            page = juniper.directory.SearchPractices(request)
+            found += [match.practice.practice_id for match in page.matches]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+            hub.clock.advance(timedelta(hours=40))
+        assert sorted(found) == sorted(each.id for each in others)
+
+    def test_a_page_token_tells_nothing_and_serves_one_reader_and_query(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        for _ in range(4):
+            hub.joined()
+        request = pb.SearchPracticesRequest(page_size=1)
+        token = juniper.directory.SearchPractices(request).next_page_token
+        assert "prac" not in token
+        assert len({len(token), len(riverbend.directory.SearchPractices(request).next_page_token)}) == 1
+        stolen = pb.SearchPracticesRequest(page_size=1, page_token=token)
+        assert refused(lambda: riverbend.directory.SearchPractices(stolen)).reason == "PAGE_TOKEN_INVALID"
+        other = pb.SearchPracticesRequest(role=THERAPY, page_size=1, page_token=token)
+        assert refused(lambda: juniper.directory.SearchPractices(other)).reason == "PAGE_TOKEN_INVALID"
+        broken = pb.SearchPracticesRequest(page_size=1, page_token=token[:-4] + "AAAA")
+        assert refused(lambda: juniper.directory.SearchPractices(broken)).reason == "PAGE_TOKEN_INVALID"
+
+    def test_a_filter_is_no_pattern(self, hub: HubAlone):
+        juniper = hub.joined()
+        hub.joined(languages=["en"])
+        assert refused(lambda: search(juniper, language="%")).field == "language"
+        assert refused(lambda: search(juniper, licence_state="__")).field == "licence_state"
+
+    def test_other_practices_partnerships_do_not_show(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        outsider = hub.joined()
+        assert all("partner-already" not in match.reasons for match in search(outsider))
+        assert [m.practice.practice_id for m in search(juniper) if "partner-already" in m.reasons] == [
+            riverbend.id
+        ]
+
+
+class TestKeyBundles:
+    def published(self, member: Member, signed: SignedBundle) -> None:
+        request = pb.PublishKeyBundleRequest(request_id=new_id("req"), bundle=signed.to_message())
+        member.directory.PublishKeyBundle(request)
+
+    def listed(self, reader: Member, member: Member) -> list[int]:
+        request = pb.ListKeyBundlesRequest(practice_id=member.id)
+        return [bundle.version for bundle in reader.directory.ListKeyBundles(request).bundles]
+
+    def test_bundles_follow_one_another_and_partners_are_told(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        outsider = hub.joined()
+        keys = hub.network.keys(juniper.id)
+        self.published(juniper, keys.signed_bundle)
+        self.published(juniper, hub.network.rotated(keys).signed_bundle)
+        assert self.listed(riverbend, juniper) == self.listed(juniper, juniper) == [1, 2]
+        told = [
+            row.key_bundle_changed for row in hub.downlink_of(riverbend) if row.HasField("key_bundle_changed")
+        ]
+        assert [(each.practice_id, each.version) for each in told] == [(juniper.id, 1), (juniper.id, 2)]
+        assert hub.downlink_of(outsider) == []
+
+    def test_the_last_bundle_again_changes_nothing(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        keys = hub.network.keys(juniper.id)
+        self.published(juniper, keys.signed_bundle)
+        self.published(juniper, keys.signed_bundle)
+        assert self.listed(riverbend, juniper) == [1]
+
+    def test_bundles_of_strangers_are_as_if_absent(self, hub: HubAlone):
+        juniper, outsider = hub.joined(), hub.joined()
+        self.published(juniper, hub.network.keys(juniper.id).signed_bundle)
+        absent = pb.ListKeyBundlesRequest(practice_id="nobody")
+        theirs = pb.ListKeyBundlesRequest(practice_id=juniper.id)
+        assert status_bytes(lambda: outsider.directory.ListKeyBundles(theirs)) == status_bytes(
+            lambda: outsider.directory.ListKeyBundles(absent)
+        )
+
+    def test_a_bundle_of_another_practice_or_without_its_predecessor_is_refused(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        keys = hub.network.keys(juniper.id)
+        assert refused(lambda: self.published(riverbend, keys.signed_bundle)).code is Code.FAILED_PRECONDITION
+        self.published(juniper, keys.signed_bundle)
+        unrelated = hub.network.rotated(hub.network.keys(juniper.id))
+        refusal = refused(lambda: self.published(juniper, unrelated.signed_bundle))
+        assert (refusal.code, refusal.reason) == (Code.FAILED_PRECONDITION, "BUNDLE_CHAIN_BROKEN")
+        assert self.listed(juniper, juniper) == [1]
+
+    def test_an_older_bundle_does_not_come_back(self, hub: HubAlone):
+        juniper = hub.joined()
+        keys = hub.network.keys(juniper.id)
+        self.published(juniper, keys.signed_bundle)
+        self.published(juniper, hub.network.rotated(keys).signed_bundle)
+        assert refused(lambda: self.published(juniper, keys.signed_bundle)).reason == "BUNDLE_ROLLED_BACK"
+
+
+class TestPartnerships:
+    def test_both_sides_are_told_of_every_step(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        active = juniper.partners_with(riverbend)
+        suspended = moves_partnership(riverbend, "SuspendPartnership", active)
+        moves_partnership(riverbend, "ResumePartnership", suspended)
+        states = ["proposed", "active", "suspended", "active"]
+        assert partnership_changes(hub, juniper) == [(riverbend.id, state) for state in states]
+        assert partnership_changes(hub, riverbend) == [(juniper.id, state) for state in states]
+
+    def test_only_the_practice_that_was_asked_confirms(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        proposed = juniper.proposes_to(riverbend)
+        refusal = refused(lambda: moves_partnership(juniper, "ConfirmPartnership", proposed))
+        assert (refusal.code, refusal.reason) == (Code.FAILED_PRECONDITION, "PARTNERSHIP_MOVE_NOT_ALLOWED")
+
+    def test_a_partnership_of_others_is_as_if_absent(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        outsider = hub.joined()
+        theirs = juniper.partnership_with(riverbend)
+        for rpc in ("ConfirmPartnership", "SuspendPartnership", "ResumePartnership"):
+            assert status_bytes(lambda rpc=rpc: moves_partnership(outsider, rpc, theirs)) == status_bytes(
+                lambda rpc=rpc: moves_partnership(outsider, rpc, theirs, partnership_id=new_id("pship"))
+            )
+        listed = outsider.directory.ListPartnerships(pb.ListPartnershipsRequest())
+        assert listed == pb.ListPartnershipsResponse()
+
+    def test_two_practices_have_one_partnership_whoever_proposes(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        assert refused(lambda: riverbend.proposes_to(juniper)).reason == "PARTNERSHIP_EXISTS"
+
+    def test_nobody_partners_with_itself_or_with_nobody(self, hub: HubAlone):
+        juniper = hub.joined()
+        assert refused(lambda: juniper.proposes_to(juniper)).reason == "PARTNER_IS_SELF"
+        request = pb.ProposePartnershipRequest(
+            request_id=new_id("req"), partnership_id=new_id("pship"), partner_practice_id="nobody"
+        )
+        assert refused(lambda: juniper.directory.ProposePartnership(request)).code is Code.NOT_FOUND
+
+    def test_it_is_active_again_when_nobody_suspends_it_any_more(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        first = moves_partnership(juniper, "SuspendPartnership", juniper.partnership_with(riverbend))
+        both = moves_partnership(riverbend, "SuspendPartnership", first)
+        half = moves_partnership(juniper, "ResumePartnership", both)
+        assert half.state == "suspended"
+        refusal = refused(lambda: moves_partnership(juniper, "ResumePartnership", half))
+        assert refusal.reason == "PARTNERSHIP_MOVE_NOT_ALLOWED"
+        assert moves_partnership(riverbend, "ResumePartnership", half).state == "active"
+
+    def test_a_stale_version_is_refused(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        active = juniper.partnership_with(riverbend)
+        refusal = refused(
+            lambda: moves_partnership(juniper, "SuspendPartnership", active, version=active.version - 1)
+        )
+        assert (refusal.code, refusal.metadata) == (Code.ABORTED, {"version": "2"})
+
+    def test_partnerships_are_listed_in_pages(self, hub: HubAlone):
+        juniper = hub.joined()
+        expected = {juniper.proposes_to(hub.joined()).partnership_id for _ in range(5)}
+        request = pb.ListPartnershipsRequest(page_size=2)
+        listed = []
+        while True:
+            page = juniper.directory.ListPartnerships(request)
+            listed += [each.partnership_id for each in page.partnerships]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        assert len(listed) == 5
+        assert set(listed) == expected
