@@ -1,7 +1,7 @@
 """A hub without a network: its real dispatcher, servicers and database, called in process."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,7 +170,8 @@ class Member:
         request = getattr(referral_pb2, f"{move}Request")(
             request_id=new_id("req"), referral_id=referral.referral_id, version=referral.version, **fields
         )
-        return getattr(self.referrals, move)(request).referral
+        moved: referral_pb2.Referral = getattr(self.referrals, move)(request).referral
+        return moved
 
     def sees(self, referral: referral_pb2.Referral) -> referral_pb2.GetReferralResponse:
         return self.referrals.GetReferral(referral_pb2.GetReferralRequest(referral_id=referral.referral_id))
@@ -206,7 +207,3 @@ def status_bytes(call: Callable[[], Any]) -> tuple[Any, ...]:
     except grpc.RpcError as error:
         return error.code(), error.details(), tuple(error.trailing_metadata())
     raise AssertionError(f"it was not refused but answered: {answer}")
-
-
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)

@@ -32,7 +32,7 @@ def publishes(hub: HubAlone) -> int:
     while hub.publisher.step():
         pass
     with hub.database.reading() as tx:
-        return max(row.tree_number for row in tx.all(select(audit_root)))
+        return max(int(row.tree_number) for row in tx.all(select(audit_root)))
 
 
 def roots_of(hub: HubAlone, member: Member) -> list[AuditRootPublished]:
@@ -165,7 +165,7 @@ class TestRoots:
         assert proof_for(juniper, 1).head_number == 0
 
 
-def rehash(tx: Transaction, chain: str, change: Callable[[list[Fact]], None]) -> None:
+def rehash(tx: Transaction, chain: str, change: Callable[[list[Fact]], object]) -> None:
     """Write a chain anew from end to end, with hashes, head and leaves that fit: all that its owner can do."""
     facts = [link.fact for link in store.links(tx, chain)]
     change(facts)

@@ -1,11 +1,18 @@
 """A referral from the first request to the closed loop, as both sides see it."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from support.hub import FORM, PRESCRIBING, HubAlone, Member, refused, status_bytes
-from tandem.common.v1.common_pb2 import BASIS_WRITTEN
+from tandem.common.v1.common_pb2 import (
+    BASIS_WRITTEN,
+    CATEGORY_IDENTITY_CONTACT,
+    CATEGORY_REFERRAL_STATUS,
+    EFFECT_PERMIT,
+    PURPOSE_TREATMENT,
+)
 from tandem.consent.v1 import consent_pb2
 from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1.exchange_pb2 import ReferralChanged
@@ -15,8 +22,17 @@ from tandem_platform.ids import new_id
 from tandem_referral.store import referrals as store
 from tandem_referral.usecases.referrals import expire_referral
 
-MOVES = ("ReceiveReferral", "OpenReferral", "AcceptReferral", "DeclineReferral", "AskForInformation")
-MOVES += ("AnswerInformation", "StartReferral", "CompleteReferral", "CancelReferral")
+MOVES = [
+    "ReceiveReferral",
+    "OpenReferral",
+    "AcceptReferral",
+    "DeclineReferral",
+    "AskForInformation",
+    "AnswerInformation",
+    "StartReferral",
+    "CompleteReferral",
+    "CancelReferral",
+]
 
 
 def told(hub: HubAlone, member: Member) -> list[ReferralChanged]:
@@ -98,7 +114,7 @@ class TestRequesting:
         taken = getattr(juniper.refers_to(riverbend), field)
         for member, partner in ((juniper, riverbend), (maple, willow)):
             wish = member.wishes_for(partner, **{field: taken})
-            refusal = refused(lambda m=member, w=wish: m.referrals.RequestReferral(w))
+            refusal = refused(partial(member.referrals.RequestReferral, wish))
             assert (refusal.code, refusal.reason, refusal.field) == (
                 Code.FAILED_PRECONDITION,
                 "ID_TAKEN",
@@ -248,7 +264,7 @@ class TestReRouting:
         maple, willow = hub.two_partners()
         theirs = juniper.refers_to(riverbend).referral_id
         answers = {
-            status_bytes(lambda i=each: maple.refers_to(willow, replaces_referral_id=i))
+            status_bytes(partial(maple.refers_to, willow, replaces_referral_id=each))
             for each in (theirs, new_id("ref"))
         }
         assert len(answers) == 1
@@ -394,10 +410,10 @@ class TestWithdrawal:
             episode_id=accepted.episode_id,
             discloser_practice_id=riverbend.id,
             recipient_practice_id=juniper.id,
-            categories=[1, 2],
-            purpose=1,
+            categories=[CATEGORY_IDENTITY_CONTACT, CATEGORY_REFERRAL_STATUS],
+            purpose=PURPOSE_TREATMENT,
             basis=BASIS_WRITTEN,
-            effect=1,
+            effect=EFFECT_PERMIT,
             evidence_hash=FORM,
         )
         riverbend.consents.GrantConsent(
