@@ -154,29 +154,30 @@ class KafkaFromContainer:
     forgets = False
 
     def __init__(self) -> None:
+        self._port = free_port()
+        self._container: Any = None
+
+    def _make(self) -> Any:
         from testcontainers.core.container import DockerContainer
 
-        self._port = free_port()
-        environment = {
-            "KAFKA_NODE_ID": "1",
-            "KAFKA_PROCESS_ROLES": "broker,controller",
-            "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
-            "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://{self.bootstrap}",
-            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
-            "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-            "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "1",
-            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-            "KAFKA_HEAP_OPTS": "-Xmx256m",
-        }
-        self._make = lambda: (
-            DockerContainer(KAFKA_IMAGE)
-            .with_envs(**environment)
-            .with_kwargs(ports={"9092/tcp": (LOOPBACK, self._port)})
+        container: Any = DockerContainer(KAFKA_IMAGE)
+        container.with_envs(
+            KAFKA_NODE_ID="1",
+            KAFKA_PROCESS_ROLES="broker,controller",
+            KAFKA_LISTENERS="PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
+            KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://{self.bootstrap}",
+            KAFKA_LISTENER_SECURITY_PROTOCOL_MAP="PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
+            KAFKA_CONTROLLER_QUORUM_VOTERS="1@127.0.0.1:9093",
+            KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
+            KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS="1",
+            KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
+            KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS="0",
+            KAFKA_BROKER_SESSION_TIMEOUT_MS="1000",
+            KAFKA_BROKER_HEARTBEAT_INTERVAL_MS="200",
+            KAFKA_HEAP_OPTS="-Xmx256m",
         )
-        self._container: Any = None
+        return container.with_kwargs(ports={"9092/tcp": (LOOPBACK, self._port)})
 
     @property
     def bootstrap(self) -> str:
@@ -356,4 +357,3 @@ def _publish(made: Path, wanted: Path) -> None:
     except OSError:
         if not wanted.is_dir():
             raise
-

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from support.brokers import Broker, apache_kafka, apache_kafka_is_missing, embedded_broker
-
 from integration.platform_kafka.stage import MemoryBroker, Stage
+
+from support.brokers import Broker, apache_kafka, apache_kafka_is_missing, embedded_broker
 from tandem_platform.exchange.transport.kafka import KafkaSettings, KafkaTransport
 from tandem_platform.ids import new_id
 
