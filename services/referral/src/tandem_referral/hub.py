@@ -88,7 +88,7 @@ class Hub:
     def _dispatcher(self, trust: KeyTrust, page_key: bytes, sync_period: float, outcomes: Outcomes | None) -> Dispatcher:
         database, time, pages = self.database, self.time, PageTokens(page_key)
         dispatcher = Dispatcher(self._clock, memory=RememberedCommands(database, self._clock), outcomes=outcomes)
-        exchange = ExchangeServicer(database, self.uplinks, time, self._sign, pages, self.run, period=sync_period)
+        self.exchange = ExchangeServicer(database, self.uplinks, time, self._sign, pages, self.run, period=sync_period)
         services = (
             (DirectoryServicer(database, pages, trust), directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]),
             (ReferralServicer(database, time, pages), referral_pb2.DESCRIPTOR.services_by_name["ReferralService"]),
@@ -97,7 +97,7 @@ class Hub:
         )
         for servicer, service in services:
             dispatcher.register(servicer, service)
-        dispatcher.register(exchange, exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"], waiting=["Sync"])
+        dispatcher.register(self.exchange, exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"], waiting=["Sync"])
         return dispatcher
 
     def close(self) -> None:

@@ -60,4 +60,6 @@ def _database(plan: NetworkPlan, home: Path, name: str) -> str:
 
 
 def _kafka(plan: NetworkPlan) -> dict[str, str]:
-    return {"TANDEM_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{plan.broker_port}"} if plan.with_kafka else {}
+    if not plan.with_kafka:
+        return {}
+    return {"TANDEM_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{plan.broker_port}", "TANDEM_KAFKA_EMBEDDED": "yes"}

@@ -90,6 +90,12 @@ class ExchangeServicer:
         self._period = period
         self._most_waiting = most_waiting
         self._waiting = 0
+        self._ending = False
+
+    def end_waiting(self) -> None:
+        """Answer every waiting Sync now, and let none wait any more: the process is about to end."""
+        self._ending = True
+        self._database.wakeup.notify()
 
     def Sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncResponse:
         """Answers at once if either side lacks something, else when the clinic's downlink head moves or the period ends."""
@@ -123,7 +129,7 @@ class ExchangeServicer:
         until = time.monotonic() + seconds
         name = downlink(call.caller.id)
         table = exchange.head
-        while (left := until - time.monotonic()) > 0:
+        while not self._ending and (left := until - time.monotonic()) > 0:
             seen = self._database.wakeup.wait(seen, left)
             with self._database.reading() as tx:
                 row = tx.first(select(table.c.sequence).where(table.c.log == name))

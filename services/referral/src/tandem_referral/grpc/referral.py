@@ -116,6 +116,62 @@ class ReferralServicer:
 
         return pb.CancelReferralResponse(referral=self._moved(request, call, cancel, may_end=True))
 
+    def WaitlistReferral(
+        self, request: pb.WaitlistReferralRequest, call: Call
+    ) -> pb.WaitlistReferralResponse:
+        def waitlist(referral: Referral, at: datetime) -> Moved | None:
+            return referral.waitlist(call.caller.id, at, request.reason or None, version=request.version)
+
+        return pb.WaitlistReferralResponse(referral=self._moved(request, call, waitlist))
+
+    def HoldReferral(self, request: pb.HoldReferralRequest, call: Call) -> pb.HoldReferralResponse:
+        def hold(referral: Referral, at: datetime) -> Moved | None:
+            return referral.hold(call.caller.id, at, request.reason or None, version=request.version)
+
+        return pb.HoldReferralResponse(referral=self._moved(request, call, hold))
+
+    def ResumeReferral(self, request: pb.ResumeReferralRequest, call: Call) -> pb.ResumeReferralResponse:
+        def resume(referral: Referral, at: datetime) -> Moved | None:
+            return referral.resume(call.caller.id, at, version=request.version)
+
+        return pb.ResumeReferralResponse(referral=self._moved(request, call, resume))
+
+    def FailReferral(self, request: pb.FailReferralRequest, call: Call) -> pb.FailReferralResponse:
+        def fail(referral: Referral, at: datetime) -> Moved | None:
+            return referral.fail(call.caller.id, at, request.reason, version=request.version)
+
+        return pb.FailReferralResponse(referral=self._moved(request, call, fail, may_end=True))
+
+    def RequestCancellation(
+        self, request: pb.RequestCancellationRequest, call: Call
+    ) -> pb.RequestCancellationResponse:
+        def request_cancel(referral: Referral, at: datetime) -> Moved | None:
+            return referral.request_cancel(call.caller.id, at, request.reason, version=request.version)
+
+        return pb.RequestCancellationResponse(referral=self._moved(request, call, request_cancel))
+
+    def AgreeCancellation(
+        self, request: pb.AgreeCancellationRequest, call: Call
+    ) -> pb.AgreeCancellationResponse:
+        def agree_cancel(referral: Referral, at: datetime) -> Moved | None:
+            return referral.agree_cancel(call.caller.id, at, version=request.version)
+
+        return pb.AgreeCancellationResponse(referral=self._moved(request, call, agree_cancel, may_end=True))
+
+    def RefuseCancellation(
+        self, request: pb.RefuseCancellationRequest, call: Call
+    ) -> pb.RefuseCancellationResponse:
+        def refuse_cancel(referral: Referral, at: datetime) -> Moved | None:
+            return referral.refuse_cancel(call.caller.id, at, request.reason, version=request.version)
+
+        return pb.RefuseCancellationResponse(referral=self._moved(request, call, refuse_cancel))
+
+    def UndoReferral(self, request: pb.UndoReferralRequest, call: Call) -> pb.UndoReferralResponse:
+        def undo(referral: Referral, at: datetime) -> Moved | None:
+            return referral.undo(call.caller.id, at, version=request.version)
+
+        return pb.UndoReferralResponse(referral=self._moved(request, call, undo, may_end=True))
+
     def _moved(self, request: _MoveRequest, call: Call, make: Make, *, may_end: bool = False) -> pb.Referral:
         now, by = self._time.decision_time(call.tx), call.caller.id
         moved = move_referral(call.tx, request.referral_id, by, now, make, may_end=may_end)

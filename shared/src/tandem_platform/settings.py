@@ -1,0 +1,106 @@
+"""Settings from the environment: typed, all faults named at once, secrets never shown."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+S = TypeVar("S")
+PREFIX = "TANDEM_"
+
+
+class SettingsUnfit(Exception):
+    """The process cannot start with these settings. Its text names every one at fault and what it should be."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("these settings are missing or unfit:\n" + "\n".join(f"  {fault}" for fault in faults))
+        self.faults = faults
+
+
+def setting(meaning: str, parse: Callable[[str], Any] = str, *, default: Any = MISSING, secret: bool = False) -> Any:
+    """A field of a settings dataclass: read from ``TANDEM_`` and its name in capitals.
+
+    parse: raises ValueError, whose text says what is wanted.
+    secret: it may hold a password, so neither repr nor faults show it.
+    """
+    return field(default=default, repr=not secret, metadata={"meaning": meaning, "parse": parse, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """One row of a settings table."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def load(cls: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """*cls* from the environment. Raises SettingsUnfit."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for each in fields(cls):  # type: ignore[arg-type]
+        name = PREFIX + each.name.upper()
+        given = environment.get(name)
+        if given is None or given == "":
+            if each.default is MISSING:
+                faults.append(f"{name} is missing: {each.metadata['meaning']}")
+            continue
+        try:
+            values[each.name] = each.metadata["parse"](given)
+        except ValueError as fault:
+            faults.append(f"{name} is unfit: {fault}")
+    if faults:
+        raise SettingsUnfit(faults)
+    return cls(**values)
+
+
+def documented(cls: type[Any]) -> list[Documented]:
+    """What a README's table of settings must say."""
+    return [Documented(PREFIX + each.name.upper(), _default(each), each.metadata["meaning"]) for each in fields(cls)]
+
+
+def _default(each: "Field[Any]") -> str:
+    return "required" if each.default is MISSING else str(each.default)
+
+
+def path(text: str) -> Path:
+    return Path(text)
+
+
+def existing_directory(text: str) -> Path:
+    found = Path(text)
+    if not found.is_dir():
+        raise ValueError("must be an existing directory")
+    return found
+
+
+def address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdigit() and int(port) < 65536):
+        raise ValueError("must be host:port")
+    return text
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if value < 0:
+        raise ValueError("must not be negative")
+    return value
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() in ("yes", "true", "1"):
+        return True
+    if text.lower() in ("no", "false", "0"):
+        return False
+    raise ValueError("must be yes or no")
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

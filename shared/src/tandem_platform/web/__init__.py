@@ -1,0 +1,1 @@
+"""Serving HTTP: the server itself, and the pages that operators' tools read."""
