@@ -32,6 +32,14 @@ MOVES = [
     "StartReferral",
     "CompleteReferral",
     "CancelReferral",
+    "WaitlistReferral",
+    "HoldReferral",
+    "ResumeReferral",
+    "FailReferral",
+    "RequestCancellation",
+    "AgreeCancellation",
+    "RefuseCancellation",
+    "UndoReferral",
 ]
 
 
@@ -76,6 +84,37 @@ def test_a_referral_goes_round_the_whole_loop(hub: HubAlone):
         assert [change.version for change in told(hub, member)] == list(range(1, 8))
         assert [to for _, _, to in history(member, referral)] == states
         assert member.sees(referral).referral.state == "completed"
+
+
+def test_a_referral_may_wait_pause_and_be_given_up(hub: HubAlone):
+    juniper, riverbend = hub.two_partners()
+    referral = juniper.refers_to(riverbend)
+    for member, move, fields, state in (
+        (riverbend, "ReceiveReferral", {}, "received"),
+        (riverbend, "WaitlistReferral", {"reason": "capacity"}, "waitlisted"),
+        (riverbend, "AcceptReferral", {}, "accepted"),
+        (riverbend, "StartReferral", {}, "in_progress"),
+        (riverbend, "HoldReferral", {}, "on_hold"),
+        (juniper, "RequestCancellation", {"reason": "moved"}, "cancel_requested"),
+        (riverbend, "RefuseCancellation", {"reason": "patient-wishes-to-continue"}, "on_hold"),
+        (riverbend, "ResumeReferral", {}, "in_progress"),
+        (juniper, "RequestCancellation", {"reason": "moved"}, "cancel_requested"),
+        (riverbend, "AgreeCancellation", {}, "cancelled"),
+        (riverbend, "UndoReferral", {}, "cancel_requested"),
+        (riverbend, "RefuseCancellation", {"reason": "other"}, "in_progress"),
+        (riverbend, "FailReferral", {"reason": "lost-to-follow-up"}, "failed"),
+    ):
+        referral = member.moves(move, referral, **fields)
+        assert referral.state == state
+    assert [change.state for change in told(hub, juniper)] == [to for _, _, to in history(juniper, referral)]
+
+
+def test_a_reason_that_is_missing_or_not_for_this_move_is_refused(hub: HubAlone):
+    juniper, riverbend = hub.two_partners()
+    received = riverbend.moves("ReceiveReferral", juniper.refers_to(riverbend))
+    for reason in ("", "sent-in-error", "nonsense"):
+        refusal = refused(partial(riverbend.moves, "DeclineReferral", received, reason=reason))
+        assert (refusal.code, refusal.field) == (Code.INVALID_ARGUMENT, "reason")
 
 
 def test_requesting_makes_both_base_permissions_in_the_same_transaction(hub: HubAlone):

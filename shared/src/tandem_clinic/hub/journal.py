@@ -88,7 +88,7 @@ def _commands_of(*files: FileDescriptor) -> dict[str, _Method]:
 _METHODS: Final = _commands_of(consent_pb2.DESCRIPTOR, directory_pb2.DESCRIPTOR, referral_pb2.DESCRIPTOR)
 
 CLOSING: Final = frozenset(
-    {"CompleteReferral", "CancelReferral", "FailReferral", "AgreeCancelReferral", "DeclineReferral"}
+    {"CompleteReferral", "CancelReferral", "FailReferral", "AgreeCancellation", "DeclineReferral"}
 )
 """Before these the uplink is pushed, so that nothing authored before is left behind."""
 

@@ -85,6 +85,46 @@ class ReferralServiceStub:
                 request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralRequest.SerializeToString,
                 response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralResponse.FromString,
                 _registered_method=True)
+        self.WaitlistReferral = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/WaitlistReferral',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralResponse.FromString,
+                _registered_method=True)
+        self.HoldReferral = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/HoldReferral',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralResponse.FromString,
+                _registered_method=True)
+        self.ResumeReferral = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/ResumeReferral',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralResponse.FromString,
+                _registered_method=True)
+        self.FailReferral = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/FailReferral',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralResponse.FromString,
+                _registered_method=True)
+        self.RequestCancellation = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/RequestCancellation',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationResponse.FromString,
+                _registered_method=True)
+        self.AgreeCancellation = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/AgreeCancellation',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationResponse.FromString,
+                _registered_method=True)
+        self.RefuseCancellation = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/RefuseCancellation',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationResponse.FromString,
+                _registered_method=True)
+        self.UndoReferral = channel.unary_unary(
+                '/tandem.referral.v1.ReferralService/UndoReferral',
+                request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralRequest.SerializeToString,
+                response_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralResponse.FromString,
+                _registered_method=True)
         self.GetReferral = channel.unary_unary(
                 '/tandem.referral.v1.ReferralService/GetReferral',
                 request_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.GetReferralRequest.SerializeToString,
@@ -186,6 +226,70 @@ class ReferralServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitlistReferral(self, request, context):
+        """Put the patient on the waiting list; a reason may be given. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldReferral(self, request, context):
+        """Pause the work; a reason may be given. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeReferral(self, request, context):
+        """Take the work up again. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FailReferral(self, request, context):
+        """End without the outcome, with the reason. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestCancellation(self, request, context):
+        """Ask the recipient to stop: once work has begun, cancelling is a request. The referrer. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AgreeCancellation(self, request, context):
+        """Stop, as the referrer asked. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefuseCancellation(self, request, context):
+        """Go on in spite of the referrer's request, with the reason. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoReferral(self, request, context):
+        """Take a final state back, for a short while. Whoever set it. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReferral(self, request, context):
         """One referral and what the caller may do now. Either side. Safe to repeat.
         """
@@ -259,6 +363,46 @@ def add_ReferralServiceServicer_to_server(servicer, server):
                     servicer.CancelReferral,
                     request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralRequest.FromString,
                     response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralResponse.SerializeToString,
+            ),
+            'WaitlistReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitlistReferral,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralResponse.SerializeToString,
+            ),
+            'HoldReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldReferral,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralResponse.SerializeToString,
+            ),
+            'ResumeReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeReferral,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralResponse.SerializeToString,
+            ),
+            'FailReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.FailReferral,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralResponse.SerializeToString,
+            ),
+            'RequestCancellation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestCancellation,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationResponse.SerializeToString,
+            ),
+            'AgreeCancellation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AgreeCancellation,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationResponse.SerializeToString,
+            ),
+            'RefuseCancellation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefuseCancellation,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationResponse.SerializeToString,
+            ),
+            'UndoReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoReferral,
+                    request_deserializer=tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralRequest.FromString,
+                    response_serializer=tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralResponse.SerializeToString,
             ),
             'GetReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReferral,
@@ -547,6 +691,222 @@ class ReferralService:
             '/tandem.referral.v1.ReferralService/CancelReferral',
             tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralRequest.SerializeToString,
             tandem_dot_referral_dot_v1_dot_referral__pb2.CancelReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitlistReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/WaitlistReferral',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.WaitlistReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/HoldReferral',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.HoldReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/ResumeReferral',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.ResumeReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FailReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/FailReferral',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.FailReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestCancellation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/RequestCancellation',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.RequestCancellationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AgreeCancellation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/AgreeCancellation',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.AgreeCancellationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefuseCancellation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/RefuseCancellation',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.RefuseCancellationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.referral.v1.ReferralService/UndoReferral',
+            tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralRequest.SerializeToString,
+            tandem_dot_referral_dot_v1_dot_referral__pb2.UndoReferralResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,38 @@ class ReferralServiceStub:
     """Withdraw the referral before work has begun. The referrer. A command.
     FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
     """
+    WaitlistReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.WaitlistReferralRequest, _referral_pb2.WaitlistReferralResponse]
+    """Put the patient on the waiting list; a reason may be given. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    HoldReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.HoldReferralRequest, _referral_pb2.HoldReferralResponse]
+    """Pause the work; a reason may be given. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    ResumeReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.ResumeReferralRequest, _referral_pb2.ResumeReferralResponse]
+    """Take the work up again. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    FailReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.FailReferralRequest, _referral_pb2.FailReferralResponse]
+    """End without the outcome, with the reason. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    RequestCancellation: _grpc.UnaryUnaryMultiCallable[_referral_pb2.RequestCancellationRequest, _referral_pb2.RequestCancellationResponse]
+    """Ask the recipient to stop: once work has begun, cancelling is a request. The referrer. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    AgreeCancellation: _grpc.UnaryUnaryMultiCallable[_referral_pb2.AgreeCancellationRequest, _referral_pb2.AgreeCancellationResponse]
+    """Stop, as the referrer asked. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    RefuseCancellation: _grpc.UnaryUnaryMultiCallable[_referral_pb2.RefuseCancellationRequest, _referral_pb2.RefuseCancellationResponse]
+    """Go on in spite of the referrer's request, with the reason. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    UndoReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.UndoReferralRequest, _referral_pb2.UndoReferralResponse]
+    """Take a final state back, for a short while. Whoever set it. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.GetReferralRequest, _referral_pb2.GetReferralResponse]
     """One referral and what the caller may do now. Either side. Safe to repeat."""
     ListReferrals: _grpc.UnaryUnaryMultiCallable[_referral_pb2.ListReferralsRequest, _referral_pb2.ListReferralsResponse]
@@ -123,6 +155,38 @@ class ReferralServiceAsyncStub(ReferralServiceStub):
     """
     CancelReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.CancelReferralRequest, _referral_pb2.CancelReferralResponse]  # type: ignore[assignment]
     """Withdraw the referral before work has begun. The referrer. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    WaitlistReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.WaitlistReferralRequest, _referral_pb2.WaitlistReferralResponse]  # type: ignore[assignment]
+    """Put the patient on the waiting list; a reason may be given. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    HoldReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.HoldReferralRequest, _referral_pb2.HoldReferralResponse]  # type: ignore[assignment]
+    """Pause the work; a reason may be given. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    ResumeReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.ResumeReferralRequest, _referral_pb2.ResumeReferralResponse]  # type: ignore[assignment]
+    """Take the work up again. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    FailReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.FailReferralRequest, _referral_pb2.FailReferralResponse]  # type: ignore[assignment]
+    """End without the outcome, with the reason. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    RequestCancellation: _aio.UnaryUnaryMultiCallable[_referral_pb2.RequestCancellationRequest, _referral_pb2.RequestCancellationResponse]  # type: ignore[assignment]
+    """Ask the recipient to stop: once work has begun, cancelling is a request. The referrer. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    AgreeCancellation: _aio.UnaryUnaryMultiCallable[_referral_pb2.AgreeCancellationRequest, _referral_pb2.AgreeCancellationResponse]  # type: ignore[assignment]
+    """Stop, as the referrer asked. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    RefuseCancellation: _aio.UnaryUnaryMultiCallable[_referral_pb2.RefuseCancellationRequest, _referral_pb2.RefuseCancellationResponse]  # type: ignore[assignment]
+    """Go on in spite of the referrer's request, with the reason. The recipient. A command.
+    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    """
+    UndoReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.UndoReferralRequest, _referral_pb2.UndoReferralResponse]  # type: ignore[assignment]
+    """Take a final state back, for a short while. Whoever set it. A command.
     FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.GetReferralRequest, _referral_pb2.GetReferralResponse]  # type: ignore[assignment]
@@ -232,6 +296,86 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referral_pb2.CancelReferralResponse, _abc.Awaitable[_referral_pb2.CancelReferralResponse]]:
         """Withdraw the referral before work has begun. The referrer. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitlistReferral(
+        self,
+        request: _referral_pb2.WaitlistReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.WaitlistReferralResponse, _abc.Awaitable[_referral_pb2.WaitlistReferralResponse]]:
+        """Put the patient on the waiting list; a reason may be given. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def HoldReferral(
+        self,
+        request: _referral_pb2.HoldReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.HoldReferralResponse, _abc.Awaitable[_referral_pb2.HoldReferralResponse]]:
+        """Pause the work; a reason may be given. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeReferral(
+        self,
+        request: _referral_pb2.ResumeReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.ResumeReferralResponse, _abc.Awaitable[_referral_pb2.ResumeReferralResponse]]:
+        """Take the work up again. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def FailReferral(
+        self,
+        request: _referral_pb2.FailReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.FailReferralResponse, _abc.Awaitable[_referral_pb2.FailReferralResponse]]:
+        """End without the outcome, with the reason. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestCancellation(
+        self,
+        request: _referral_pb2.RequestCancellationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.RequestCancellationResponse, _abc.Awaitable[_referral_pb2.RequestCancellationResponse]]:
+        """Ask the recipient to stop: once work has begun, cancelling is a request. The referrer. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def AgreeCancellation(
+        self,
+        request: _referral_pb2.AgreeCancellationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.AgreeCancellationResponse, _abc.Awaitable[_referral_pb2.AgreeCancellationResponse]]:
+        """Stop, as the referrer asked. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def RefuseCancellation(
+        self,
+        request: _referral_pb2.RefuseCancellationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.RefuseCancellationResponse, _abc.Awaitable[_referral_pb2.RefuseCancellationResponse]]:
+        """Go on in spite of the referrer's request, with the reason. The recipient. A command.
+        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        """
+
+    @_abc_1.abstractmethod
+    def UndoReferral(
+        self,
+        request: _referral_pb2.UndoReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.UndoReferralResponse, _abc.Awaitable[_referral_pb2.UndoReferralResponse]]:
+        """Take a final state back, for a short while. Whoever set it. A command.
         FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
         """
 
