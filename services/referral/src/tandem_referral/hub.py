@@ -26,13 +26,14 @@ from tandem_referral.grpc.directory import DirectoryServicer
 from tandem_referral.grpc.exchange import ExchangeServicer
 from tandem_referral.grpc.pages import PageTokens
 from tandem_referral.grpc.referral import ReferralServicer
-from tandem_referral.store import entries, keys, permissions, practices, sync
+from tandem_referral.store import entries, keys, permissions, practices, referrals, sync
 from tandem_referral.store.commands import RememberedCommands
 from tandem_referral.usecases import consent
 from tandem_referral.usecases.audit import RootPublisher
 from tandem_referral.usecases.directory import KeyTrust
 from tandem_referral.usecases.exchange import UplinkHandler
 from tandem_referral.usecases.hub_time import HubTime
+from tandem_referral.usecases.referrals import expire_referral
 from tandem_referral.usecases.release import sweep_once
 
 _log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class Sweeper:
 
 
 class Ticker:
-    """What time alone brings: permissions that start or end, and the high-water mark of the hub's time."""
+    """What time alone brings: permissions that start or end, referrals that expire, the hub's high-water mark."""
 
     def __init__(self, database: Database, time: HubTime) -> None:
         self._database = database
@@ -166,15 +167,18 @@ class Ticker:
         self._remembered_at: datetime | None = None
 
     def step(self) -> bool:
-        """True if a permission's time had come."""
+        """True if something's time had come."""
         with self._database.reading() as tx:
             now = self._time.decision_time(tx)
             due = permissions.due(tx, now)
+            overdue = referrals.due(tx, now)
         for row in due:
             self._database.run(lambda tx, row=row: consent.change_due(tx, row, now))
+        for referral_id in overdue:
+            self._database.run(lambda tx, referral_id=referral_id: expire_referral(tx, referral_id, now))
         if self._remembered_at is None or now - self._remembered_at >= REMEMBER_EVERY:
             self._database.run(self._time.remember)
             self._remembered_at = now
-        return bool(due)
+        return bool(due or overdue)
 
 

@@ -214,7 +214,7 @@ def open_to(tx: Transaction, referral_id: str, practice_id: str) -> None:
     )
 
 
-def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+def due(tx: Transaction, now: datetime, limit: int = 200) -> list[str]:
     """Referrals whose state's clock has run out and that expire by it, the longest overdue first."""
     expiring = [state.value for state in STEPS[Move.EXPIRE].sources]
     query = select(referral.c.referral_id).where(referral.c.state.in_(expiring), referral.c.due_at <= now)
