@@ -39,6 +39,10 @@ class ClinicNode:
         self.relay = None if transport is None else Relay(clinic.db, transport, self._relay_sign, clinic.practice_id)
         self.feed: KafkaFeed | None = None
 
+    @property
+    def has_kafka(self) -> bool:
+        return self._transport is not None
+
     def kafka_works(self) -> bool:
         """Whether Kafka carries rows both ways just now, as far as it can be told from here."""
         return self.relay is not None and not self.relay.failing and self.feed is not None and self.feed.healthy

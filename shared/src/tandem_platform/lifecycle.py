@@ -21,6 +21,7 @@ class Loop:
 
     step: True if there may be more to do at once.
     idle: seconds to wait when there is not; a commit ends the wait early if *wakeup* is given.
+    rest: seconds to wait after every step, more or not.
     A step that fails is tried again, ever more slowly; its fault shows in the health of the process.
     """
 
@@ -28,6 +29,7 @@ class Loop:
     step: Callable[[], bool]
     idle: float = 1.0
     wakeup: Wakeup | None = None
+    rest: Callable[[], float] | None = None
     fault: str = ""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -52,6 +54,8 @@ class Loop:
             if self.fault:
                 _log.info("loop recovered", extra={"loop": self.name})
             self.fault, pause = "", 0.1
+            if self.rest is not None:
+                self._stop.wait(self.rest())
             if more or self.idle == 0:
                 continue
             if self.wakeup is None:

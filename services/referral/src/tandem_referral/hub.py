@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from tandem.audit.v1 import audit_pb2
 from tandem.consent.v1 import consent_pb2
@@ -154,8 +155,11 @@ class Sweeper:
         with self._database.reading() as tx:
             due = entries.sweeps(tx, self._run)
         for scope in due:
-            self._database.run(lambda tx, scope=scope: sweep_once(tx, scope, self._time.decision_time(tx), self._run))
+            self._database.run(partial(self._sweep, scope=scope))
         return bool(due)
+
+    def _sweep(self, tx: Transaction, scope: permissions.Scope) -> bool:
+        return sweep_once(tx, scope, self._time.decision_time(tx), self._run)
 
 
 class Ticker:
@@ -173,7 +177,7 @@ class Ticker:
             due = permissions.due(tx, now)
             overdue = referrals.due(tx, now)
         for row in due:
-            self._database.run(lambda tx, row=row: consent.change_due(tx, row, now))
+            self._database.run(partial(consent.change_due, row=row, now=now))
         for referral_id in overdue:
             self._database.run(lambda tx, referral_id=referral_id: expire_referral(tx, referral_id, now))
         if self._remembered_at is None or now - self._remembered_at >= REMEMBER_EVERY:

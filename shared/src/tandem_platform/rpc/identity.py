@@ -102,7 +102,7 @@ class RevokedSerials:
             self._seen = _stamp(path)
             self._listed = _read_serials(path)
 
-    def __contains__(self, serial: int) -> bool:
+    def __contains__(self, serial: object) -> bool:
         if self._path is not None:
             self._refresh(self._path)
         return serial in self._fixed or serial in self._listed

@@ -71,7 +71,7 @@ def configure(service: str, practice: str = "") -> None:
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     # Libraries log addresses and payload sizes at length; only their warnings matter here, and only by name.
-    for noisy in ("kafka", "sqlalchemy", "werkzeug", "waitress", "grpc"):
+    for noisy in ("kafka", "sqlalchemy", "werkzeug", "waitress", "grpc", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 

@@ -1,0 +1,193 @@
+"""A clinic's service as a process: from settings to threads and servers, and from a signal to their end."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+from flask import Flask
+from sqlalchemy import MetaData
+
+from tandem.audit.v1 import audit_pb2
+from tandem.consent.v1 import consent_pb2
+from tandem.directory.v1 import directory_pb2
+from tandem.exchange.v1 import exchange_pb2
+from tandem.referral.v1 import referral_pb2
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.hub.gateway import Gateway
+from tandem_clinic.node import ClinicNode
+from tandem_clinic.settings import ClinicSettings
+from tandem_clinic.store.vault import Vault
+from tandem_platform.clock import SystemClock
+from tandem_platform.exchange.transport.configured import transport_for
+from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain
+from tandem_platform.rpc.client import SecureChannel, retry_safe_methods, secure_channel
+from tandem_platform.rpc.server import RpcServer
+from tandem_platform.rpc.tls import TlsFiles
+from tandem_platform.sealing import PracticeKeys, load_certificate
+from tandem_platform.settings import SettingsUnfit, load
+from tandem_platform.storage import Database, at_rest
+from tandem_platform.storage.encryption import Keyring
+from tandem_platform.storage.migrations import bring_up_to_date
+from tandem_platform.telemetry import logs
+from tandem_platform.web.health import add_health
+from tandem_platform.web.server import HttpServer
+
+_log = structlog.get_logger(__name__)
+
+SYNC_REST = 0.05
+"""Seconds between two Syncs: while rows are under way each would answer at once."""
+
+_HUB_SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name]
+    for module, name in (
+        (audit_pb2, "AuditService"),
+        (consent_pb2, "ConsentService"),
+        (directory_pb2, "DirectoryService"),
+        (exchange_pb2, "ExchangeService"),
+        (referral_pb2, "ReferralService"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class ClinicService:
+    """What makes one clinic service different from another.
+
+    application: the REST interface over a node.
+    rpc: the gRPC interface for the EHR, or None where TLS for it is not set up.
+    """
+
+    name: str
+    metadata: MetaData
+    migrations: Path
+    application: Callable[[ClinicNode], Flask]
+    rpc: Callable[[ClinicNode, ClinicSettings], RpcServer]
+
+
+def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNode, SecureChannel]:
+    """The node, with keys and database, made at the first start; nothing runs yet."""
+    at_rest.install(at_rest.load_or_create(settings.at_rest_key))
+    clock = SystemClock()
+    database = Database(settings.database_url, service.metadata)
+    bring_up_to_date(database, service.migrations)
+    tls = TlsFiles.in_directory(settings.tls_directory)
+    channel = secure_channel(
+        settings.hub_target, tls, default_timeout=settings.hub_timeout, retry_safe=retry_safe_methods(*_HUB_SERVICES)
+    )
+    clinic = Clinic(
+        practice_id=settings.practice_id,
+        display_name=settings.display_name,
+        db=database,
+        keys=_keys(settings, tls),
+        vault=Vault(_keyring(settings), settings.practice_id),
+        clock=clock,
+        gateway=Gateway(channel, settings.hub_timeout),
+        trust=x509.load_pem_x509_certificates(tls.roots.read_bytes()),
+        part2_program=settings.part2_program,
+        allows_treatment_basis=settings.allows_treatment_basis,
+    )
+    transport = transport_for(settings.kafka_bootstrap, settings.kafka_tls_directory, embedded=settings.kafka_embedded)
+    return ClinicNode(clinic, transport), channel
+
+
+def _keys(settings: ClinicSettings, tls: TlsFiles) -> PracticeKeys:
+    if any(settings.keys_directory.glob("keys-*.pem")):
+        return PracticeKeys.load(settings.keys_directory)
+    certificate = load_certificate(tls.certificate.read_bytes(), tls.key.read_bytes())
+    keys = PracticeKeys.generate(settings.practice_id, certificate, SystemClock().now())
+    keys.save(settings.keys_directory)
+    return keys
+
+
+def _keyring(settings: ClinicSettings) -> Keyring:
+    if not settings.keyring_file.exists():
+        Keyring.generate().save(settings.keyring_file)
+    return Keyring.from_file(settings.keyring_file)
+
+
+class RunningClinic:
+    """A clinic's node with its threads and servers."""
+
+    def __init__(self, service: ClinicService, settings: ClinicSettings) -> None:
+        self.node, self._channel = assemble(service, settings)
+        self.loops = _loops(self.node, settings.roles)
+        self.rpc = service.rpc(self.node, settings) if "grpc" in settings.roles and settings.server_tls_directory else None
+        app = service.application(self.node) if "web" in settings.roles else Flask(service.name)
+        add_health(app, {"database": self._database, "hub": self._hub, "loops": self._loops})
+        self.http = HttpServer(app, settings.http_address)
+
+    def start(self) -> None:
+        for loop in self.loops:
+            loop.start()
+        if self.rpc is not None:
+            self.rpc.start()
+            self.rpc.set_serving(True)
+        self.http.start()
+        _log.info("clinic serves", port=self.http.port)
+
+    def stop(self) -> bool:
+        """Drain: what is in flight finishes, loops end. Whether all ended in time."""
+        until = time.monotonic() + DRAIN_SECONDS
+        self.http.stop(DRAIN_SECONDS / 2)
+        if self.rpc is not None:
+            self.rpc.set_serving(False)
+            self.rpc.stop(1.0)
+        # Cancels a Sync that waits at the hub, which would else keep its thread for the hub's whole period.
+        self._channel.close()
+        ended = drain(self.loops, max(1.0, until - time.monotonic()))
+        self.node.close()
+        return ended
+
+    def _database(self) -> str:
+        self.node.clinic.db.version()
+        return ""
+
+    def _hub(self) -> str:
+        """A clinic without its hub is usable, so this never makes it unready: it says so and stays ok."""
+        return ""
+
+    def _loops(self) -> str:
+        return ", ".join(f"{loop.name}: {loop.fault}" for loop in self.loops if loop.fault)
+
+
+def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
+    wakeup = node.clinic.db.wakeup
+    loops = []
+    if "clock" in roles:
+        loops += [Loop("upkeep", node.upkeep.step, 1.0, wakeup), Loop("journal", node.journal.step, 1.0, wakeup)]
+    if "relay" in roles:
+        if node.relay is not None:
+            loops.append(Loop("relay", node.relay.step, 1.0, wakeup))
+        loops.append(Loop("push", node.step_push, 0.1, wakeup))
+    if "reader" in roles:
+        sync = Loop("sync", lambda: node.step_sync(wait=True), 1.0, rest=lambda: max(SYNC_REST, node.sync.next_after.total_seconds()))
+        loops += [sync, Loop("catch-up", node.step_catch_up, 0.1)]
+        if node.has_kafka:
+            loops.append(Loop("downlink-feed", lambda: node.step_feed(0.2), 0.0))
+    return loops
+
+
+def run(service: ClinicService, settings: ClinicSettings) -> int:
+    """Until a signal. The process's exit code."""
+    ending = Ending()
+    ending.listen()
+    running = RunningClinic(service, settings)
+    running.start()
+    ending.wait()
+    _log.info("clinic drains")
+    return 0 if running.stop() else 1
+
+
+def main(service: ClinicService) -> int:
+    """A service's ``__main__``."""
+    try:
+        settings = load(ClinicSettings)
+    except SettingsUnfit as unfit:
+        print(unfit, file=sys.stderr)
+        return 2
+    logs.configure(service.name, settings.practice_id)
+    return run(service, settings)
