@@ -179,7 +179,7 @@ class Ticker:
         for row in due:
             self._database.run(partial(consent.change_due, row=row, now=now))
         for referral_id in overdue:
-            self._database.run(lambda tx, referral_id=referral_id: expire_referral(tx, referral_id, now))
+            self._database.run(partial(expire_referral, referral_id=referral_id, now=now))
         if self._remembered_at is None or now - self._remembered_at >= REMEMBER_EVERY:
             self._database.run(self._time.remember)
             self._remembered_at = now
