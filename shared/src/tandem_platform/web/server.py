@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, create_server
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -21,7 +21,7 @@ class HttpServer:
         host, _, port = address.rpartition(":")
         self._in_flight = 0
         self._lock = threading.Lock()
-        self._server = create_server(
+        server = create_server(
             self._counted(app),
             host=host,
             port=int(port),
@@ -34,7 +34,10 @@ class HttpServer:
             ident="tandem",
             clear_untrusted_proxy_headers=True,
         )
-        self.port = int(self._server.effective_port)
+        if not isinstance(server, BaseWSGIServer):
+            raise ValueError(f"{address} stands for several addresses: name one of them")
+        self._server = server
+        self.port = int(server.effective_port)
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
     def start(self) -> None:
