@@ -82,6 +82,11 @@ def own(tx: Transaction, vault: Vault, record_id: str) -> OwnEntry:
     return found[0]
 
 
+def patient_of(tx: Transaction, record_id: str) -> str:
+    row = tx.first(select(own_entry.c.patient_id).where(own_entry.c.record_id == record_id))
+    return "" if row is None else row.patient_id
+
+
 def own_of_patient(tx: Transaction, vault: Vault, patient_id: str) -> list[OwnEntry]:
     return _own(tx, vault, own_entry.c.patient_id == patient_id)
 

@@ -34,6 +34,7 @@ class PermissionRecord:
     evidence_hash: bytes
     recorded_by: str
     changed_at: datetime
+    acknowledged_at: datetime | None = None
 
     @property
     def is_confirmed(self) -> bool:

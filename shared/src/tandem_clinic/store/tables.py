@@ -173,6 +173,8 @@ permission = Table(
     Column("evidence", LargeBinary),
     Column("recorded_by", String, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
+    # When the other practice took notice of its end.
+    Column("acknowledged_at", UtcTime),
 )
 
 # What a patient answered when asked, where the answer is not a permission.

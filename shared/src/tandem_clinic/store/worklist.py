@@ -102,7 +102,7 @@ def waiting(tx: Transaction, staff: Staff | None = None, limit: int = 500) -> li
 def of_service(tx: Transaction, kinds: Iterable[str]) -> list[Item]:
     """Open items that the service itself takes care of."""
     query = select(*_COLUMNS).where(worklist_item.c.done_at.is_(None), worklist_item.c.kind.in_(list(kinds)))
-    return [Item(*row) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(50))]
+    return [Item(**row._mapping) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(50))]
 
 
 def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "", **facts: str) -> None:

@@ -197,6 +197,11 @@ def amend_entry(
     return _succeed(tx, clinic, by, target, fresh, "amended")
 
 
+def kind_of_record(tx: Transaction, clinic: Clinic, record_id: str) -> str:
+    """What an amendment must be of, too."""
+    return entries.own(tx, clinic.vault, record_id).kind
+
+
 def take_back_entry(tx: Transaction, clinic: Clinic, by: Staff, record_id: str) -> Recorded:
     """Mark an active entry as entered in error. Partners who have it are told to hide it."""
     target = _active(tx, clinic, record_id)

@@ -185,7 +185,7 @@ def revocation_acknowledged(tx: Transaction, clinic: Clinic, told: RevocationAck
         subject_id=told.permission_id,
         kept=str(len(told.kept_entry_ids)),
     )
-    worklist.settle(tx, "revocation-unacknowledged", told.permission_id, clinic.now())
+    permissions.change(tx, told.permission_id, acknowledged_at=clinic.now())
 
 
 def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, content: bytes) -> bool:

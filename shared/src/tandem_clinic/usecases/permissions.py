@@ -9,6 +9,7 @@ from typing import Any, Final
 from tandem.consent.v1.consent_pb2 import (
     DenyConsentRequest,
     ExplainReleaseRequest,
+    ExplainReleaseResponse,
     GrantConsentRequest,
     HoldConsentRequest,
     RevokeConsentRequest,
@@ -17,7 +18,6 @@ from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
 from tandem_care.categories import TREATMENT_RELATIONSHIP, Basis, Category, Effect, Purpose, category_of
 from tandem_care.entry_kinds import DosingSession, from_json
 from tandem_care.errors import Invalid
-from tandem_care.permission import SENTENCES, Rule
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain import consent
 from tandem_clinic.domain.consent import ConsentForm, Evidence, TreatmentRelationship, VerbalAttestation
@@ -220,34 +220,37 @@ def read_evidence(tx: Transaction, clinic: Clinic, by: Staff, permission_id: str
     return clinic.vault.decrypt(tx, stored, _EVIDENCE, permission_id, patient_id)
 
 
-def explain_entry(tx: Transaction, clinic: Clinic, by: Staff, entry_id: str) -> Explanation:
+def explain_entry(clinic: Clinic, by: Staff, entry_id: str) -> Explanation:
     """Why a sealed entry was or was not disclosed: our own view now, and the hub's decision if it can be reached."""
     by.require(COORDINATION)
-    found = entries.sealed(tx, entry_id)
-    if found is None:
-        raise NotKnown("entry", "entry_id")
-    record = entries.own(tx, clinic.vault, found[1].record_id)
-    decision = own_view(
-        tx,
-        clinic,
-        episodes.get(tx, found[1].episode_id),
-        record.category,
-        record.derived_from,
-        record.authored_at,
-    )
-    result, rule, permission_id, version = "", "", "", 0
-    try:
-        answer = clinic.gateway.ask(
-            clinic.gateway.consent.ExplainRelease, ExplainReleaseRequest(entry_id=entry_id), timeout=3
-        )
-        result, rule = answer.result, answer.rule
-        permission_id, version = answer.permission_id, answer.permission_version
-    except Refusal as refusal:
-        if not (refusal.is_transient() or refusal.code is Code.NOT_FOUND):
-            raise
+    with clinic.db.reading() as tx:
+        found = entries.sealed(tx, entry_id)
+        if found is None:
+            raise NotKnown("entry", "entry_id")
+        record = entries.own(tx, clinic.vault, found[1].record_id)
+        episode = episodes.get(tx, found[1].episode_id)
+        decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
+    decided = _decided_by_hub(clinic, entry_id)
     return Explanation(
-        entry_id, decision.rule, SENTENCES[Rule(decision.rule)], result, rule, permission_id, version
+        entry_id,
+        decision.rule,
+        decision.sentence,
+        decided.result,
+        decided.rule,
+        decided.permission_id,
+        decided.permission_version,
     )
+
+
+def _decided_by_hub(clinic: Clinic, entry_id: str) -> ExplainReleaseResponse:
+    """Empty where the hub is away or has not got the entry yet."""
+    request = ExplainReleaseRequest(entry_id=entry_id)
+    try:
+        return clinic.gateway.ask(clinic.gateway.consent.ExplainRelease, request, timeout=3)
+    except Refusal as refusal:
+        if refusal.is_transient() or refusal.code is Code.NOT_FOUND:
+            return ExplainReleaseResponse()
+        raise
 
 
 def write_permission(

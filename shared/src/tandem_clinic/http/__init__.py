@@ -1,0 +1,1 @@
+"""The clinic's REST API for its EHR and portal: translation only."""
