@@ -37,7 +37,7 @@ class HttpServer:
         if not isinstance(server, BaseWSGIServer):
             raise ValueError(f"{address} stands for several addresses: name one of them")
         self._server = server
-        self.port = int(server.effective_port)
+        self.port = int(server.socket.getsockname()[1])
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
 
     def start(self) -> None:
