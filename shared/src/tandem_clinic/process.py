@@ -187,7 +187,7 @@ def main(service: ClinicService) -> int:
     try:
         settings = load(ClinicSettings)
     except SettingsUnfit as unfit:
-        print(unfit, file=sys.stderr)
+        sys.stderr.write(f"{unfit}\n")
         return 2
     logs.configure(service.name, settings.practice_id)
     return run(service, settings)

@@ -12,7 +12,7 @@ def main() -> int:
     try:
         settings = load(HubSettings)
     except SettingsUnfit as unfit:
-        print(unfit, file=sys.stderr)
+        sys.stderr.write(f"{unfit}\n")
         return 2
     logs.configure("referral")
     return run(settings)

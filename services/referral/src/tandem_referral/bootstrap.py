@@ -85,15 +85,22 @@ def start(settings: HubSettings) -> RunningHub:
         ticking=time.monotonic,
         sync_period=settings.sync_period,
         outcomes=count_rpc,
+        serves="grpc" in settings.roles,
     )
     loops = _loops(hub, settings.roles)
     rpc = None
     if "grpc" in settings.roles:
         identity = PeerIdentity(settings.network, clock, revoked)
         rpc = RpcServer(
-            hub.dispatcher, settings.grpc_address, tls, by_certificate(identity), with_reflection=settings.development
+            hub.dispatcher,
+            settings.grpc_address,
+            tls,
+            by_certificate(identity),
+            with_reflection=settings.development,
         )
-    app = add_health(Flask("tandem_referral"), {"database": _database_check(database), "loops": _loops_check(loops)})
+    app = add_health(
+        Flask("tandem_referral"), {"database": _database_check(database), "loops": _loops_check(loops)}
+    )
     http = HttpServer(app, settings.http_address, threads=2)
     for loop in loops:
         loop.start()
@@ -140,4 +147,3 @@ def run(settings: HubSettings) -> int:
     ending.wait()
     _log.info("hub drains")
     return 0 if running.stop() else 1
-

@@ -61,25 +61,28 @@ class Hub:
         ticking: Callable[[], float] | None,
         sync_period: float = 30.0,
         outcomes: Outcomes | None = None,
+        serves: bool = True,
     ) -> None:
+        """*serves*: clinics call this process. Its start begins a new run, in which they sync before anything is released."""
+        self._serves = serves
         self.database = database
-        self.run = new_id("run")
         self.time = HubTime(clock, ticking)
         self._clock = clock
         self._sign = signer(keys_of_hub)
-        handler = UplinkHandler(self.time, self.run)
+        handler = UplinkHandler(self.time)
         self.uplinks = LogReader(database, handler, self._verifier_of, clock.now, keep=True)
         self.dispatcher = self._dispatcher(trust, page_key, sync_period, outcomes)
         self.relay = None if transport is None else Relay(database, transport, self._sign, "tandem-hub")
         self.feed = None if transport is None else UplinkFeed(database, self.uplinks, transport)
-        self.sweeper = Sweeper(database, self.time, self.run)
+        self.sweeper = Sweeper(database, self.time)
         self.ticker = Ticker(database, self.time)
         self.roots = RootPublisher(database, clock, keys_of_hub)
         database.run(lambda tx: self._begin(tx, keys_of_hub))
 
     def _begin(self, tx: Transaction, keys_of_hub: PracticeKeys) -> None:
         """What this database holds may come from a backup: clinics sync anew with this run."""
-        sync.begin_run(tx, self.run, self._clock.now())
+        if self._serves:
+            sync.begin_run(tx, new_id("run"), self._clock.now())
         known = keys.newest(tx, HUB)
         if known is None or known.version < keys_of_hub.version:
             practices.add_bundle(tx, keys_of_hub.signed_bundle.to_message(), self._clock.now())
@@ -87,19 +90,34 @@ class Hub:
     def _verifier_of(self, tx: Transaction, log: str) -> Verify:
         return verifier(keys.newest(tx, practice_of(log)), self._clock.now())
 
-    def _dispatcher(self, trust: KeyTrust, page_key: bytes, sync_period: float, outcomes: Outcomes | None) -> Dispatcher:
+    def _dispatcher(
+        self, trust: KeyTrust, page_key: bytes, sync_period: float, outcomes: Outcomes | None
+    ) -> Dispatcher:
         database, time, pages = self.database, self.time, PageTokens(page_key)
-        dispatcher = Dispatcher(self._clock, memory=RememberedCommands(database, self._clock), outcomes=outcomes)
-        self.exchange = ExchangeServicer(database, self.uplinks, time, self._sign, pages, self.run, period=sync_period)
+        dispatcher = Dispatcher(
+            self._clock, memory=RememberedCommands(database, self._clock), outcomes=outcomes
+        )
+        self.exchange = ExchangeServicer(database, self.uplinks, time, self._sign, pages, period=sync_period)
         services = (
-            (DirectoryServicer(database, pages, trust), directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]),
-            (ReferralServicer(database, time, pages), referral_pb2.DESCRIPTOR.services_by_name["ReferralService"]),
-            (ConsentServicer(database, time, pages), consent_pb2.DESCRIPTOR.services_by_name["ConsentService"]),
+            (
+                DirectoryServicer(database, pages, trust),
+                directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
+            ),
+            (
+                ReferralServicer(database, time, pages),
+                referral_pb2.DESCRIPTOR.services_by_name["ReferralService"],
+            ),
+            (
+                ConsentServicer(database, time, pages),
+                consent_pb2.DESCRIPTOR.services_by_name["ConsentService"],
+            ),
             (AuditServicer(database, pages), audit_pb2.DESCRIPTOR.services_by_name["AuditService"]),
         )
         for servicer, service in services:
             dispatcher.register(servicer, service)
-        dispatcher.register(self.exchange, exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"], waiting=["Sync"])
+        dispatcher.register(
+            self.exchange, exchange_pb2.DESCRIPTOR.services_by_name["ExchangeService"], waiting=["Sync"]
+        )
         return dispatcher
 
     def close(self) -> None:
@@ -145,21 +163,20 @@ class UplinkFeed:
 class Sweeper:
     """Looks again, in chunks, at what was withheld in scopes that have changed."""
 
-    def __init__(self, database: Database, time: HubTime, run: str) -> None:
+    def __init__(self, database: Database, time: HubTime) -> None:
         self._database = database
         self._time = time
-        self._run = run
 
     def step(self) -> bool:
         """One chunk of every scope that is due. True if there may be more."""
         with self._database.reading() as tx:
-            due = entries.sweeps(tx, self._run)
+            due = entries.sweeps(tx)
         for scope in due:
             self._database.run(partial(self._sweep, scope=scope))
         return bool(due)
 
     def _sweep(self, tx: Transaction, scope: permissions.Scope) -> bool:
-        return sweep_once(tx, scope, self._time.decision_time(tx), self._run)
+        return sweep_once(tx, scope, self._time.decision_time(tx))
 
 
 class Ticker:
@@ -184,5 +201,3 @@ class Ticker:
             self._database.run(self._time.remember)
             self._remembered_at = now
         return bool(due or overdue)
-
-

@@ -17,11 +17,19 @@ class HubSettings:
     tls_directory: Path = setting("directory with cert.pem, key.pem and ca.pem", existing_directory)
     keys_directory: Path = setting("directory of the hub's signing keys; made at the first start", path)
     at_rest_key: Path = setting("file with the key for labels at rest; made at the first start", path)
-    revoked_serials: Path | None = setting("file with the serial numbers of revoked certificates", path, default=None)
-    kafka_bootstrap: tuple[str, ...] = setting("Kafka brokers, host:port, separated by commas; empty for gRPC alone", words, default=())
-    kafka_embedded: bool = setting("the broker is the one that starts itself, on loopback", yes_or_no, default=False)
+    revoked_serials: Path | None = setting(
+        "file with the serial numbers of revoked certificates", path, default=None
+    )
+    kafka_bootstrap: tuple[str, ...] = setting(
+        "Kafka brokers, host:port, separated by commas; empty for gRPC alone", words, default=()
+    )
+    kafka_embedded: bool = setting(
+        "the broker is the one that starts itself, on loopback", yes_or_no, default=False
+    )
     kafka_tls_directory: Path | None = setting(
-        "directory with cert.pem, key.pem and ca.pem for Kafka; unset for a broker on loopback", existing_directory, default=None
+        "directory with cert.pem, key.pem and ca.pem for Kafka; unset for a broker on loopback",
+        existing_directory,
+        default=None,
     )
     sync_period: float = setting("seconds for which a Sync may wait", seconds, default=30.0)
     roles: tuple[str, ...] = setting("what this process does, of: " + ", ".join(ROLES), words, default=ROLES)

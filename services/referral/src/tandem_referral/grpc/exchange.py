@@ -76,7 +76,6 @@ class ExchangeServicer:
         hub_time: HubTime,
         sign: Sign,
         pages: PageTokens,
-        run: str,
         *,
         period: float = 30.0,
         most_waiting: int = 200,
@@ -86,7 +85,6 @@ class ExchangeServicer:
         self._time = hub_time
         self._sign = sign
         self._pages = pages
-        self._run = run
         self._period = period
         self._most_waiting = most_waiting
         self._waiting = 0
@@ -121,7 +119,7 @@ class ExchangeServicer:
 
     def _synced(self, request: pb.SyncRequest, practice_id: str) -> pb.SyncResponse:
         return self._database.run(
-            lambda tx: sync.synced(tx, request, practice_id, self._time.decision_time(tx), self._run)
+            lambda tx: sync.synced(tx, request, practice_id, self._time.decision_time(tx))
         )
 
     def _wait_for_head(self, call: Call, seen: int, head: int, seconds: float) -> bool:

@@ -14,6 +14,7 @@ from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
 from tandem_referral.store.permissions import Scope
+from tandem_referral.store.sync import current_run
 from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
 
 RELEASED, WITHHELD, WAITING, VOIDED = "released", "withheld", "waiting-for-wrap", "voided"
@@ -130,21 +131,27 @@ def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     )
 
 
-def sweeps(tx: Transaction, run: str, limit: int = 50) -> list[Scope]:
+def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
     """Sweeps that were asked for, oldest first, whose recipient is there to be swept for."""
     query = (
         select(sweep)
         .join(practice_sync, practice_sync.c.practice_id == sweep.c.recipient_practice_id)
-        .where(practice_sync.c.caught_up_in_run == run)
+        .where(practice_sync.c.caught_up_in_run == current_run)
         .order_by(sweep.c.asked_at, sweep.c.episode_id)
         .limit(limit)
     )
-    return [Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in tx.all(query)]
+    return [
+        Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in tx.all(query)
+    ]
 
 
 def pending_sweeps(tx: Transaction, scopes: Sequence[Scope]) -> set[Scope]:
     """Which of these are being swept. Waits for a sweep under way and holds off the next: either it sees what we add, or it is over."""
-    return {each for each in sorted(scopes) if tx.first(select(sweep.c.asked_at).where(_sweep_of(each)), lock="shared")}
+    return {
+        each
+        for each in sorted(scopes)
+        if tx.first(select(sweep.c.asked_at).where(_sweep_of(each)), lock="shared")
+    }
 
 
 def sweep_position(tx: Transaction, scope: Scope) -> int | None:

@@ -10,11 +10,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tandem_platform.storage import Transaction
 from tandem_referral.store.tables import hub_state, practice_sync
 
+current_run = select(hub_state.c.run).where(hub_state.c.id == 1).scalar_subquery()
+"""The hub's run that all its processes are in; a new one begins with every start of a process that clinics call."""
 
-def caught_up(tx: Transaction, practice_ids: Iterable[str], run: str) -> set[str]:
+
+def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
     """Which of them have synced and replayed in this run of the hub."""
     query = select(practice_sync.c.practice_id).where(
-        practice_sync.c.practice_id.in_(list(practice_ids)), practice_sync.c.caught_up_in_run == run
+        practice_sync.c.practice_id.in_(list(practice_ids)), practice_sync.c.caught_up_in_run == current_run
     )
     return {row.practice_id for row in tx.all(query)}
 
@@ -23,7 +26,6 @@ def note(
     tx: Transaction,
     practice_id: str,
     now: datetime,
-    run: str,
     *,
     caught_up: bool,
     commands_known: int,
@@ -33,7 +35,7 @@ def note(
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {"last_sync_at": now, "commands_known": commands_known, "kafka_failing": kafka_failing}
     if caught_up:
-        values["caught_up_in_run"] = run
+        values["caught_up_in_run"] = current_run
     tx.execute(
         insert(practice_sync)
         .values(practice_id=practice_id, **values)

@@ -128,9 +128,7 @@ def prove(tx: Transaction, practice_id: str, tree_number: int) -> tuple[Publishe
     return published, tree.proof(practice_id)
 
 
-def verify(
-    tx: Transaction, hub: KeyBundle, against: Iterable[AuditRootPublished] = ()
-) -> list[Finding]:
+def verify(tx: Transaction, hub: KeyBundle, against: Iterable[AuditRootPublished] = ()) -> list[Finding]:
     """Everything that is not as it was written, as far as the database and roots kept elsewhere can tell.
 
     The database alone shows edits, deletions, insertions, reordering and a replaced head. Only roots that clinics

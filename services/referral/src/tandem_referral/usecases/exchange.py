@@ -29,9 +29,8 @@ from tandem_referral.usecases.release import Incoming, release_where_permitted
 class UplinkHandler:
     """Gives uplink rows effect: keeps entries, decides about them, notes deliveries."""
 
-    def __init__(self, time: HubTime, run: str) -> None:
+    def __init__(self, time: HubTime) -> None:
         self._time = time
-        self._run = run
 
     def episode_of(self, body: RowBody) -> str | None:
         """Only entries wait behind one another; receipts and acknowledgements never do."""
@@ -40,7 +39,7 @@ class UplinkHandler:
     def is_ready(self, tx: Transaction, log_name: str) -> bool:
         """After a start of the hub a clinic syncs first: this database may be a backup that lacks the clinic's last revocation."""
         practice_id = practice_of(log_name)
-        return practice_id in syncs.caught_up(tx, [practice_id], self._run)
+        return practice_id in syncs.caught_up(tx, [practice_id])
 
     def must_wait(self, tx: Transaction, log_name: str, body: RowBody) -> bool:
         return not commands.is_answered(tx, practice_of(log_name), body.after_request_id)
@@ -97,7 +96,7 @@ class UplinkHandler:
             )
             incoming.append(Incoming(scope, sealed))
         entries.insert(tx, stored)
-        release_where_permitted(tx, incoming, now, self._run)
+        release_where_permitted(tx, incoming, now)
 
     def _take_late_wrap(self, tx: Transaction, origin: str, late: LateWrap, now: datetime) -> None:
         row = entries.find_own(tx, late.entry_id, origin)
@@ -116,7 +115,7 @@ class UplinkHandler:
         sealed = entries.sealed(tx, [row])
         before = entries.results(tx, [late.entry_id], scope.recipient).get(late.entry_id, "")
         if late.entry_id in sealed:
-            release_where_permitted(tx, [Incoming(scope, sealed[late.entry_id], before)], now, self._run)
+            release_where_permitted(tx, [Incoming(scope, sealed[late.entry_id], before)], now)
 
 
 def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:

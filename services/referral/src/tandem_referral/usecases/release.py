@@ -47,8 +47,10 @@ class _Standing:
     caught_up: bool
 
 
-def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: datetime, run: str, *, sweeping: bool = False) -> None:
-    """Decide about each and release what may be released. *run* names this run of the hub.
+def release_where_permitted(
+    tx: Transaction, incoming: Sequence[Incoming], now: datetime, *, sweeping: bool = False
+) -> None:
+    """Decide about each and release what may be released.
 
     Takes the scopes' locks shared, then reads: whatever revokes has to wait, or has been waited for.
     """
@@ -57,7 +59,7 @@ def release_where_permitted(tx: Transaction, incoming: Sequence[Incoming], now: 
     scopes = sorted({each.scope for each in incoming})
     permissions.lock_scopes_shared(tx, scopes)
     rules = permissions.in_scopes(tx, scopes)
-    standings = _standings(tx, scopes, run)
+    standings = _standings(tx, scopes)
     targets = _released_targets(tx, incoming)
     # What comes while history is being swept waits its turn, so that the order of release is the order of entry.
     behind = set() if sweeping else entries.pending_sweeps(tx, scopes)
@@ -196,7 +198,7 @@ def _ask_for_wraps(tx: Transaction, scope: Scope, entry_ids: list[str], now: dat
     )
 
 
-def _standings(tx: Transaction, scopes: Sequence[Scope], run: str) -> Mapping[Scope, _Standing]:
+def _standings(tx: Transaction, scopes: Sequence[Scope]) -> Mapping[Scope, _Standing]:
     episode_ids = sorted({scope.episode_id for scope in scopes})
     live = {
         row.episode_id
@@ -233,7 +235,7 @@ def _standings(tx: Transaction, scopes: Sequence[Scope], run: str) -> Mapping[Sc
         )
         if Practice.FromString(row.profile).allows_treatment_basis
     }
-    caught_up = syncs.caught_up(tx, practice_ids, run)
+    caught_up = syncs.caught_up(tx, practice_ids)
     return {
         scope: _Standing(
             partnership_active=of_episode.get(scope.episode_id) in active,
@@ -245,13 +247,13 @@ def _standings(tx: Transaction, scopes: Sequence[Scope], run: str) -> Mapping[Sc
     }
 
 
-def sweep_once(tx: Transaction, scope: Scope, now: datetime, run: str) -> bool:
+def sweep_once(tx: Transaction, scope: Scope, now: datetime) -> bool:
     """Look again at the next chunk of what is withheld in *scope*. True while there is more."""
     permissions.lock_scopes_shared(tx, [scope])
     after = entries.sweep_position(tx, scope)
     if after is None:
         return False
-    if {scope.discloser, scope.recipient} - syncs.caught_up(tx, [scope.discloser, scope.recipient], run):
+    if {scope.discloser, scope.recipient} - syncs.caught_up(tx, [scope.discloser, scope.recipient]):
         return False
     rows = entries.of_scope(tx, scope, after, SWEEP_CHUNK)
     entries.sweep_moved(tx, scope, rows[-1].uplink_sequence if len(rows) == SWEEP_CHUNK else None)
@@ -261,5 +263,5 @@ def sweep_once(tx: Transaction, scope: Scope, now: datetime, run: str) -> bool:
         for row in rows
         if row.entry_id in sealed and row.result != Result.RELEASED
     ]
-    release_where_permitted(tx, again, now, run, sweeping=True)
+    release_where_permitted(tx, again, now, sweeping=True)
     return len(rows) == SWEEP_CHUNK

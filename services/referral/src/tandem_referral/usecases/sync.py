@@ -11,9 +11,7 @@ from tandem_referral.store import commands, permissions, sync
 MOST_ROWS = 500
 
 
-def synced(
-    tx: Transaction, request: pb.SyncRequest, practice_id: str, now: datetime, run: str
-) -> pb.SyncResponse:
+def synced(tx: Transaction, request: pb.SyncRequest, practice_id: str, now: datetime) -> pb.SyncResponse:
     """Note where the clinic stands, reopen its downlink if this database has lost rows of it, and say where the hub stands."""
     response = pb.SyncResponse()
     up, down = uplink(practice_id), downlink(practice_id)
@@ -25,7 +23,6 @@ def synced(
         tx,
         practice_id,
         now,
-        run,
         caught_up=request.commands_known <= committed,
         commands_known=request.commands_known,
         kafka_failing=request.kafka_failing,
