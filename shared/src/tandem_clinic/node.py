@@ -43,6 +43,10 @@ class ClinicNode:
     def has_kafka(self) -> bool:
         return self._transport is not None
 
+    def health(self) -> dict[str, bool]:
+        """By dependency, whether it works. A clinic goes on without hub and broker."""
+        return {"hub": self.sync.hub_is_reached(), "kafka": self.kafka_works() or not self.has_kafka, "database": True}
+
     def kafka_works(self) -> bool:
         """Whether Kafka carries rows both ways just now, as far as it can be told from here."""
         return self.relay is not None and not self.relay.failing and self.feed is not None and self.feed.healthy

@@ -65,7 +65,7 @@ class ClinicService:
     metadata: MetaData
     migrations: Path
     application: Callable[[ClinicNode], Flask]
-    rpc: Callable[[ClinicNode, ClinicSettings], RpcServer]
+    rpc: Callable[[ClinicNode, ClinicSettings], RpcServer] | None = None
 
 
 def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNode, SecureChannel]:
@@ -115,7 +115,8 @@ class RunningClinic:
     def __init__(self, service: ClinicService, settings: ClinicSettings) -> None:
         self.node, self._channel = assemble(service, settings)
         self.loops = _loops(self.node, settings.roles)
-        self.rpc = service.rpc(self.node, settings) if "grpc" in settings.roles and settings.server_tls_directory else None
+        serves_rpc = service.rpc is not None and "grpc" in settings.roles and settings.server_tls_directory
+        self.rpc = service.rpc(self.node, settings) if service.rpc and serves_rpc else None
         app = service.application(self.node) if "web" in settings.roles else Flask(service.name)
         add_health(app, {"database": self._database, "hub": self._hub, "loops": self._loops})
         self.http = HttpServer(app, settings.http_address)

@@ -1,0 +1,18 @@
+"""The prescriber's service, put together: what every clinic has, and what a practice that evaluates and prescribes adds."""
+
+from pathlib import Path
+
+from flask import Flask
+
+from tandem_clinic.http.app import create_app
+from tandem_clinic.http.entrance import Entrance
+from tandem_clinic.node import ClinicNode
+from tandem_clinic.process import ClinicService
+from tandem_prescriber.store.tables import metadata
+
+
+def application(node: ClinicNode) -> Flask:
+    return create_app(Entrance(node.clinic, node.journal, lambda: node.health()))
+
+
+SERVICE = ClinicService("prescriber", metadata, Path(__file__).parent / "migrations", application)
