@@ -12,10 +12,10 @@ def provide_databases(layout: Layout, plan: NetworkPlan) -> None:
 
 
 def _provide_on_server(url: str, names: list[str]) -> None:
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine, make_url, text
     from sqlalchemy.exc import OperationalError
 
-    engine = create_engine(f"{url.rstrip('/')}/postgres", isolation_level="AUTOCOMMIT")
+    engine = create_engine(make_url(url).set(database="postgres"), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             there = set(connection.scalars(text("SELECT datname FROM pg_database")))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from tandem_ops.network.plan import LOOPBACK, Layout, NetworkPlan, PracticePlan
 from tandem_ops.network.process import MemberProcess
 
@@ -55,11 +57,13 @@ def database_url(plan: NetworkPlan, layout: Layout, name: str) -> str:
 
 def _database(plan: NetworkPlan, home: Path, name: str) -> str:
     if plan.postgres:
-        return f"{plan.postgres.rstrip('/')}/tandem_{name}"
+        return make_url(plan.postgres).set(database=f"tandem_{name}").render_as_string(hide_password=False)
     return f"sqlite:///{(home / 'tandem.db').resolve()}"
 
 
 def _kafka(plan: NetworkPlan) -> dict[str, str]:
+    if plan.kafka:
+        return {"TANDEM_KAFKA_BOOTSTRAP": plan.kafka}
     if not plan.with_kafka:
         return {}
     return {"TANDEM_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{plan.broker_port}", "TANDEM_KAFKA_EMBEDDED": "yes"}

@@ -30,7 +30,7 @@ class Network:
         self._tell = tell
         self.broker = (
             EmbeddedBroker(self.plan.broker_port, log=self.layout.logs / "broker.log")
-            if plan.with_kafka
+            if plan.with_kafka and not plan.kafka
             else None
         )
         self.hub = hub_process(self.layout, self.plan)

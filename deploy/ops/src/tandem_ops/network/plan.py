@@ -49,6 +49,9 @@ class NetworkPlan:
     hub: Ports = Ports()
     broker_port: int = 0
     with_kafka: bool = True
+    """Whether a broker is started with the network."""
+    kafka: str = ""
+    """Brokers that somebody else runs, host:port; then none is started."""
     postgres: str = ""
     """An administrative URL, under which each member gets a database of its own; empty for SQLite files."""
 
