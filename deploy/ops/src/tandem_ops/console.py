@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 
+_WIDTH_OF_FILES = 220
+
+
 class Exit(IntEnum):
     """What the caller of the command can rely on."""
 
@@ -37,7 +40,9 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=True)
+        # Folding a table to 80 columns serves a terminal of that width, and nobody who reads a file.
+        width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+        self.console = Console(highlight=False, soft_wrap=True, width=width)
 
     def rows(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A list of like things. JSON gets one object per row, with the columns' names as keys."""

@@ -396,7 +396,7 @@ def _add_note(
 ) -> None:
     try:
         note = ReferralNote(
-            referral_id=referral.referral_id, move=None if move == "request" else move, text=text
+            referral_id=referral.referral_id, move=None if move == "request" else str(move), text=text
         )
     except Invalid as fault:
         raise ContentInvalid(Invalid("comment" if move != "request" else "note", fault.message)) from None

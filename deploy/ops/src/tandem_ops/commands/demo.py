@@ -8,7 +8,7 @@ import click
 
 from tandem_ops.console import Exit, Output, Stop
 from tandem_ops.network.network import Network
-from tandem_ops.network.plan import new_plan
+from tandem_ops.network.plan import Layout, new_plan
 from tandem_ops.network.process import MemberDidNotStart
 from tandem_ops.reach import ClinicAway
 from tandem_ops.story.expectations import ExpectationFailed
@@ -44,7 +44,9 @@ def command(keep: bool, pace: str, no_kafka: bool) -> None:
     """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""
     directory = Path(tempfile.mkdtemp(prefix="tandem-demo-"))
     narrator = Narrator(Output(as_json=False), pace)
-    network = Network(directory, new_plan(CAST, with_kafka=not no_kafka), narrator.tells)
+    plan = new_plan(CAST, with_kafka=not no_kafka)
+    Layout(directory).save_plan(plan)
+    network = Network(directory, plan, narrator.tells)
     failed = True
     try:
         _play(network, narrator)
