@@ -1,0 +1,1 @@
+"""Generated from the contracts in protos/tandem; changed there, never here."""
