@@ -1,0 +1,92 @@
+"""Compares the ledger with what the databases hold. Imports nothing of Tandem: what it knows, it knows from outside.
+
+What it reads: the ledger's lines; of the recipient, which entries it received; of the hub, its downlink rows in order.
+"""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Verdict:
+    acknowledged: int = 0
+    permitted: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
+    without_permission: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.out_of_order or self.without_permission or self.given_up)
+
+    def __str__(self) -> str:
+        faults = {
+            name: len(value) for name, value in vars(self).items() if isinstance(value, list)
+        }
+        return f"{self.acknowledged} acknowledged, {self.permitted} permitted; " + ", ".join(
+            f"{name} {count}" for name, count in faults.items()
+        )
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of a database, by its SQLAlchemy URL, without SQLAlchemy."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+    import psycopg
+
+    with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://")) as connected:
+        return connected.execute(statement.encode()).fetchall()
+
+
+def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permitted_category: str) -> Verdict:
+    """Every acknowledged entry of the permitted category is at the recipient once, in order within its episode; no other is."""
+    verdict = Verdict()
+    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in read_ledger(ledger):
+        if line["op"] == "record":
+            verdict.acknowledged += 1
+            records[line["episode"]].append(line)
+        elif line["op"] in ("gave-up", "refused"):
+            verdict.given_up.append(json.dumps(line))
+    entry_ids = Counter(line["entry_id"] for lines in records.values() for line in lines)
+    verdict.doubled += [entry_id for entry_id, times in entry_ids.items() if times > 1]
+
+    received = {row[0]: row[1] for row in query(recipient_url, "SELECT entry_id, category FROM received_entry")}
+    downlink = query(
+        hub_url,
+        "SELECT entry_id, sequence FROM exchange_log"
+        f" WHERE log = 'tandem.{recipient}.down' AND entry_id IS NOT NULL AND void_reason = '' ORDER BY sequence",
+    )
+    first_place: dict[str, int] = {}
+    for entry_id, sequence in downlink:
+        first_place.setdefault(entry_id, sequence)
+
+    for lines in records.values():
+        lines.sort(key=lambda line: line["number"])
+        wanted = [line for line in lines if line["category"] == permitted_category]
+        verdict.permitted += len(wanted)
+        verdict.lost += [line["text"] for line in wanted if line["entry_id"] not in received]
+        places = [first_place.get(line["entry_id"], 0) for line in wanted]
+        verdict.out_of_order += [
+            line["text"] for line, place, before in zip(wanted[1:], places[1:], places, strict=False) if place <= before
+        ]
+        verdict.without_permission += [
+            line["text"]
+            for line in lines
+            if line["category"] != permitted_category and (line["entry_id"] in received or line["entry_id"] in first_place)
+        ]
+    return verdict

@@ -1,0 +1,157 @@
+"""Fifty kills under load: nothing lost, nothing doubled, order kept, nothing released without permission."""
+
+import json
+import os
+import random
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import psycopg
+
+from faults.checker import Verdict, check
+from faults.field import PERMITTED, WITHHELD, Field, Load, until
+from tandem_ops.network.members import database_url
+from tandem_ops.network.process import MemberProcess
+
+KILLS = int(os.environ.get("TANDEM_KILLS", "50"))
+KINDS = ("hub", "juniper", "riverbend", "broker")
+BETWEEN = 0.8
+"""Seconds of load between a process serving again and the next kill."""
+
+
+def test_fifty_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) -> None:
+    load = Load(a_field, a_field.share(10), rate=120)
+    load.start()
+    chance = random.Random(20261122)
+    plan = [KINDS[number % len(KINDS)] for number in range(KILLS)]
+    chance.shuffle(plan)
+    killed: Counter[str] = Counter()
+    with_transaction, rates = 0, []
+    for kind in plan:
+        rates.append(_acknowledged_a_second(a_field, BETWEEN))
+        with_transaction += _kill(a_field, kind)
+        killed[kind] += 1
+    load.stop()
+    verdict = _settled(a_field)
+    figures = {
+        "kills": dict(killed),
+        "with a transaction open": with_transaction,
+        "acknowledged a second between kills, median": round(sorted(rates)[len(rates) // 2], 1),
+        "verdict": str(verdict),
+    }
+    print(json.dumps(figures))
+    assert verdict.clean, (verdict.lost[:5], verdict.doubled[:5], verdict.out_of_order[:5], verdict.without_permission[:5], verdict.given_up[:5])
+    assert verdict.permitted > 500
+    assert min(killed.values()) >= 5 * KILLS // 50
+    assert with_transaction >= 20 * KILLS // 50
+    assert sorted(rates)[len(rates) // 2] >= 50
+
+
+def test_the_checker_finds_each_fault_that_it_looks_for(a_field: Field) -> None:
+    """A checker that cannot fail proves nothing: each fault is planted in a copy of a clean ledger."""
+    load = Load(a_field, a_field.share(2), rate=40)
+    load.start()
+    until(lambda: a_field.ledger.acknowledged > 40, "forty entries are acknowledged")
+    load.stop()
+    assert _settled(a_field).clean
+    lines = [json.loads(line) for line in a_field.ledger.path.read_text().splitlines()]
+    permitted = [line for line in lines if line["category"] == PERMITTED and line["writer"] == 0]
+    withheld = [line for line in lines if line["category"] == WITHHELD]
+    lost = {**permitted[-1], "entry_id": "ent_nowhere", "number": 10_000}
+    doubled = {**permitted[-1], "number": 10_001}
+    swapped = [{**permitted[0], "number": permitted[1]["number"]}, {**permitted[1], "number": permitted[0]["number"]}]
+    released = {**permitted[2], "category": WITHHELD}
+    assert _checked(a_field, [*lines, lost]).lost
+    assert _checked(a_field, [*lines, doubled]).doubled
+    assert _checked(a_field, [line for line in lines if line not in permitted[:2]] + swapped).out_of_order
+    assert _checked(a_field, [*lines, released]).without_permission
+    assert not _checked(a_field, [line for line in lines if line not in withheld]).without_permission
+
+
+def _checked(field: Field, lines: list[dict[str, object]]) -> Verdict:
+    path = field.directory / "altered.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return _verdict(field, path)
+
+
+def _verdict(field: Field, ledger: object = None) -> Verdict:
+    network = field.network
+    return check(
+        ledger or field.ledger.path,  # type: ignore[arg-type]
+        database_url(network.plan, network.layout, "riverbend"),
+        database_url(network.plan, network.layout, "hub"),
+        "prac_riverbend",
+        PERMITTED,
+    )
+
+
+def _settled(field: Field, seconds: float = 60) -> Verdict:
+    """The verdict once everything has arrived, or the last one if it does not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        verdict = _verdict(field)
+        if not verdict.lost or time.monotonic() > deadline:
+            return verdict
+        time.sleep(0.2)
+
+
+def _acknowledged_a_second(field: Field, seconds: float) -> float:
+    before, began = field.ledger.acknowledged, time.monotonic()
+    time.sleep(seconds)
+    return (field.ledger.acknowledged - before) / (time.monotonic() - began)
+
+
+def _kill(field: Field, kind: str) -> bool:
+    """Kill a process and start it again; whether it had a write transaction open."""
+    if kind == "broker":
+        field.broker.kill()
+        field.broker.start()
+        return False
+    member = field.network.hub if kind == "hub" else field.network.clinics[kind]
+    in_transaction = _caught_in_transaction(member, _probe(field, kind))
+    member.kill()
+    member.start()
+    member.await_ready(30)
+    return in_transaction
+
+
+def _caught_in_transaction(member: MemberProcess, open_now: Callable[[], bool]) -> bool:
+    """Stop the process again and again until it stands still with a transaction open; it is left stopped."""
+    for _ in range(150):
+        member.freeze()
+        if open_now():
+            return True
+        member.thaw()
+        time.sleep(0.004)
+    member.freeze()
+    return False
+
+
+def _probe(field: Field, name: str) -> Callable[[], bool]:
+    url = database_url(field.network.plan, field.network.layout, name)
+    if url.startswith("sqlite"):
+        return lambda: _sqlite_is_being_written(url.removeprefix("sqlite:///"))
+    return lambda: _postgres_is_being_written(url.replace("postgresql+psycopg://", "postgresql://"))
+
+
+def _sqlite_is_being_written(path: str) -> bool:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
+
+
+def _postgres_is_being_written(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
+        ).fetchone()
+    return bool(row and row[0])
