@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from sqlalchemy import MetaData
 
 from support.sealing import NOON, KeyNetwork
 from tandem.consent.v1 import consent_pb2
@@ -179,10 +180,12 @@ class AClinic:
             return log.read(tx, self.clinic.uplink, 0, 1000)
 
 
-def a_clinic(directory: Path, url: str | None = None, **settings: Any) -> AClinic:
+def a_clinic(
+    directory: Path, url: str | None = None, tables: MetaData = metadata, **settings: Any
+) -> AClinic:
     at_rest.install(bytes(range(32)))
     network = KeyNetwork(directory / "ca")
-    db = Database(url or f"sqlite:///{directory / 'clinic.db'}", metadata)
+    db = Database(url or f"sqlite:///{directory / 'clinic.db'}", tables)
     db.create_all()
     hub = ScriptedHub()
     clinic = Clinic(

@@ -4,15 +4,20 @@ from pathlib import Path
 
 from flask import Flask
 
+from tandem_clinic.grpc.server import rpc_with
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import Entrance
 from tandem_clinic.node import ClinicNode
 from tandem_clinic.process import ClinicService
+from tandem_prescriber.grpc.services import servicers
+from tandem_prescriber.http import treatment
 from tandem_prescriber.store.tables import metadata
 
 
 def application(node: ClinicNode) -> Flask:
-    return create_app(Entrance(node.clinic, node.journal, lambda: node.health()))
+    return create_app(Entrance(node.clinic, node.journal, lambda: node.health()), [treatment.api])
 
 
-SERVICE = ClinicService("prescriber", metadata, Path(__file__).parent / "migrations", application)
+SERVICE = ClinicService(
+    "prescriber", metadata, Path(__file__).parent / "migrations", application, rpc_with(servicers)
+)

@@ -146,7 +146,15 @@ def disable_staff(staff_id: str) -> dict[str, Any]:
 @api.or_answer(503, schemas.HealthAnswer, "the clinic's own database does not answer")
 def health() -> tuple[dict[str, Any], int]:
     """Whether the clinic can work, and which of its dependencies answer. Without the hub it works, and queues."""
-    checks = dict(entrance().health())
+    checks = {**entrance().health(), "database": _database_answers()}
     works = checks.get("database", False)
     status = "ok" if all(checks.values()) else "alone" if works else "down"
     return {"status": status, "checks": checks}, 200 if works else 503
+
+
+def _database_answers() -> bool:
+    try:
+        clinic().db.version()
+    except Exception:  # noqa: BLE001 - whatever it is, the database does not answer
+        return False
+    return True

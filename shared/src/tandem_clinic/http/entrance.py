@@ -20,7 +20,9 @@ from tandem_platform.storage import Transaction
 
 T = TypeVar("T")
 
-OPEN_PATHS = frozenset({"/api/v1/health", "/api/v1/openapi.json", "/health/live", "/health/ready", "/metrics"})
+OPEN_PATHS = frozenset(
+    {"/api/v1/health", "/api/v1/openapi.json", "/health/live", "/health/ready", "/metrics"}
+)
 WAIT_FOR_HUB = 5.0
 _KEPT = "answered_request.answer"
 _LONGEST_KEY = 200

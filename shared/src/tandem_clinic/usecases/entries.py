@@ -57,8 +57,8 @@ class ExternalIdentifier:
     value: str
 
 
-def content_from(kind: str, fields: Mapping[str, Any]) -> Content:
-    """Checked content of *kind*. What is wrong is named as "content.<field>"."""
+def content_from(kind: str, fields: Mapping[str, Any], inside: str = "content") -> Content:
+    """Checked content of *kind*. What is wrong is named as "content.<field>", or as the caller calls it."""
     try:
         known = entry_kinds.kind_of(kind)
     except Invalid as fault:
@@ -66,7 +66,7 @@ def content_from(kind: str, fields: Mapping[str, Any]) -> Content:
     try:
         return known.from_fields(fields)
     except Invalid as fault:
-        raise ContentInvalid(fault, "content") from None
+        raise ContentInvalid(fault, inside) from None
 
 
 def record_entry(

@@ -1,0 +1,1 @@
+"""The prescriber's gRPC services for its EHR."""

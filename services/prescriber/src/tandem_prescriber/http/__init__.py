@@ -1,0 +1,1 @@
+"""The prescriber's part of the REST API."""

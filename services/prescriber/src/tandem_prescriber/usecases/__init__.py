@@ -1,0 +1,1 @@
+"""What a prescribing clinic does beside what every clinic does."""

@@ -1,0 +1,1 @@
+"""The therapy provider's gRPC services for its EHR."""

@@ -1,0 +1,1 @@
+"""The therapy provider's part of the REST API."""

@@ -1,0 +1,1 @@
+"""What a therapy clinic does beside what every clinic does."""
