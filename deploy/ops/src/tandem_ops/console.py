@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-
 _WIDTH_OF_FILES = 220
 
 

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tandem_ops.network.admission import admit_practices
 from tandem_ops.network.credentials import provide_certificates
 from tandem_ops.network.databases import provide_databases
 from tandem_ops.network.members import clinic_process, hub_process
 from tandem_ops.network.plan import LOOPBACK, Addresses, Layout, NetworkPlan, PracticePlan, with_free_ports
 from tandem_ops.network.process import MemberProcess
-from tandem_ops.network.tokens import provide_tokens
 from tandem_platform.broker.embedded import EmbeddedBroker
 
 _START = 60.0
@@ -53,6 +51,10 @@ class Network:
             if self.broker is not None:
                 self.broker.start()
                 self._tell(f"broker on {self.broker.bootstrap}")
+            # Imported only now, while the members start: gRPC and SQLAlchemy take as long as they do.
+            from tandem_ops.network.admission import admit_practices
+            from tandem_ops.network.tokens import provide_tokens
+
             self.hub.await_ready(_START)
             self._tell(f"hub on {LOOPBACK}:{self.plan.hub.grpc}")
             for practice in admit_practices(self.layout, self.plan):

@@ -318,9 +318,9 @@ def a_revocation_overtakes(stage: Stage) -> None:
     say.tells("Robin calls and withdraws the permission for scores")
     expect("the revocation is confirmed", answer.get("confirmed") is not False, answer)
     eventually(
-        "the hub has voided what was on its way",
-        lambda: juniper.explains(entry_id),
-        lambda seen: seen["hub_result"] == "voided",
+        "the score that was on its way is voided in Juniper's accounting",
+        lambda: [line for line in juniper.accounting(stage.ids["episode"]) if line["entry_id"] == entry_id],
+        lambda seen: len(seen) == 1 and bool(seen[0]["voided_at"]) and not seen[0]["delivered_at"],
     )
     clinic.start()
     clinic.await_ready(60)

@@ -1,10 +1,13 @@
 """What remains when care is done: the discloser's accounting, and the check that nobody changed the account."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
+from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_ops.account import check_account, kept_by
 from tandem_ops.network.members import database_url
 from tandem_ops.story.expectations import eventually, expect
+from tandem_ops.story.people import now
 from tandem_ops.story.stage import Stage
 
 _NEXT_ROOT = 90.0
@@ -31,16 +34,24 @@ def the_account_is_checked(stage: Stage) -> None:
     say, network = stage.narrator, stage.network
     layout, plan = network.layout, network.plan
     urls = [database_url(plan, layout, each.name) for each in plan.practices]
+    end = now()
+    say.tells(
+        "the hub signs a root over everybody's records each minute; waiting for the one that covers the end"
+    )
     kept = eventually(
-        "every clinic has kept a root that the hub signed",
+        "every clinic has kept a root over the whole course",
         lambda: [kept_by(url) for url in urls],
-        lambda seen: all(each.roots for each in seen),
+        lambda seen: all(each.roots and _signed_at(each.roots[-1]) > end for each in seen),
         within=_NEXT_ROOT,
     )
     findings = check_account(database_url(plan, layout, "hub"), layout.hub / "at-rest.key", kept)
     expect("the hub's account is as it was written", not findings, findings)
     roots = sum(len(each.roots) for each in kept)
     say.proves(f"the hub's account agrees with {roots} roots that {len(kept)} clinics kept")
+
+
+def _signed_at(root: AuditRootPublished) -> datetime:
+    return root.published_at.ToDatetime(tzinfo=UTC)
 
 
 ENDINGS: tuple[Callable[[Stage], None], ...] = (the_discloser_accounts, the_account_is_checked)
