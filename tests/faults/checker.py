@@ -90,3 +90,10 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
             if line["category"] != permitted_category and (line["entry_id"] in received or line["entry_id"] in first_place)
         ]
     return verdict
+
+
+def seconds_to_arrive(origin_url: str, recipient_url: str) -> dict[str, float]:
+    """By entry: from the moment within the origin's transaction to the moment within the recipient's."""
+    sealed = dict(query(origin_url, "SELECT entry_id, sealed_at FROM sealed_entry"))
+    received = dict(query(recipient_url, "SELECT entry_id, received_at FROM received_entry"))
+    return {entry_id: (received[entry_id] - sealed[entry_id]) / 1e6 for entry_id in received if entry_id in sealed}

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from faults.field import Field
-from support.brokers import apache_kafka, embedded_broker
+from support.brokers import apache_kafka, behind_a_proxy, embedded_broker
 from support.databases import postgres_server
+from support.proxy import Proxy
 
 
 @pytest.fixture
@@ -22,3 +23,17 @@ def a_field(stack: str, tmp_path: Path) -> Iterator[Field]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def a_field_with_proxy(stack: str, tmp_path: Path) -> Iterator[tuple[Field, Proxy]]:
+    """As `a_field`, with everybody's connections to the broker through a proxy."""
+    broker, proxy = behind_a_proxy(stack)
+    postgres = postgres_server().new_database() if stack == "production" else ""
+    made = Field(tmp_path, postgres=postgres, broker=broker)
+    try:
+        made.start()
+        yield made, proxy
+    finally:
+        made.close()
+        proxy.close()

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from support.proxy import Proxy
 from tandem_platform.broker.embedded import LOOPBACK, EmbeddedBroker, await_listener, free_port
 from tandem_platform.broker.leash import LeashedProcess
 
@@ -70,20 +71,25 @@ class Embedded(EmbeddedBroker):
 
 
 class KafkaFromJars:
-    """Apache Kafka as a child process: one node, KRaft, its data in a temporary directory."""
+    """Apache Kafka as a child process: one node, KRaft, its data in a temporary directory.
+
+    advertised_port: where clients are told to come, if there is a proxy in between.
+    """
 
     forgets = False
 
-    def __init__(self) -> None:
+    def __init__(self, advertised_port: int | None = None) -> None:
         self._classpath = f"{_jars()}/*"
         self._home = Path(tempfile.mkdtemp(prefix="tandem-kafka-"))
         self._data = self._home / "data"
         self._port, self._controller_port = free_port(), free_port()
+        self.port = self._port
+        self._advertised_port = advertised_port or self._port
         self._process: LeashedProcess | None = None
 
     @property
     def bootstrap(self) -> str:
-        return f"{LOOPBACK}:{self._port}"
+        return f"{LOOPBACK}:{self._advertised_port}"
 
     @property
     def version(self) -> str:
@@ -106,7 +112,8 @@ class KafkaFromJars:
             (
                 "node.id=1",
                 "process.roles=broker,controller",
-                f"listeners=PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+                f"listeners=PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+                f"advertised.listeners=PLAINTEXT://{self.bootstrap}",
                 f"controller.quorum.voters=1@{LOOPBACK}:{self._controller_port}",
                 "controller.listener.names=CONTROLLER",
                 f"log.dirs={self._data}",
@@ -235,6 +242,19 @@ def apache_kafka() -> Broker:
     if why := apache_kafka_is_missing():
         raise BrokerMissing(why)
     return KafkaFromJars().start()
+
+
+def behind_a_proxy(stack: str) -> tuple[Broker, Proxy]:
+    """A running broker whose clients all come through the proxy, which can be cut."""
+    if stack == "embedded":
+        proxy = Proxy(free_port())
+        return Embedded(proxy.target_port, advertised_port=proxy.port).start(), proxy
+    if why := apache_kafka_is_missing():
+        raise BrokerMissing(why)
+    proxy = Proxy(free_port())
+    kafka = KafkaFromJars(advertised_port=proxy.port)
+    proxy.target_port = kafka.port
+    return kafka.start(), proxy
 
 
 def apache_kafka_is_missing() -> str | None:

@@ -115,7 +115,6 @@ class Entry:
     authored_at: datetime
     amends: str
     takes_back: bool
-    order: int
     at_hub: bool = False
     releases: list[Release] = field(default_factory=list)
     held_by_recipient: bool = False
@@ -381,9 +380,7 @@ class Oracle:
 
     def check_withheld(self, chain: str, records: Iterable[tuple[str, str]]) -> None:
         """What was not given is in its discloser's chain, and in nobody else's."""
-        withheld = {
-            entry_id for entry_id, action in records if action in ("withheld", "waiting-for-wrap")
-        }
+        withheld = {entry_id for entry_id, action in records if action in ("withheld", "waiting-for-wrap")}
         for entry in self._ordered():
             if entry.entry_id in withheld:
                 hold("P7", entry.origin == chain, f"{chain} can see that {entry.entry_id} was withheld")

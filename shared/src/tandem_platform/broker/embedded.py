@@ -29,15 +29,21 @@ class BrokerDidNotStart(Exception):
 class EmbeddedBroker:
     """One broker process. ``start`` after ``kill`` gives the same address, and nothing in it."""
 
-    def __init__(self, port: int | None = None, *, log: Path | None = None) -> None:
-        """Prepare a broker on *port* of 127.0.0.1, or on a free one. Nothing runs before ``start``."""
+    def __init__(
+        self, port: int | None = None, *, log: Path | None = None, advertised_port: int | None = None
+    ) -> None:
+        """Prepare a broker on *port* of 127.0.0.1, or on a free one. Nothing runs before ``start``.
+
+        advertised_port: where clients are told to come, if not to *port*: a proxy in between.
+        """
         self.port = port or free_port()
+        self._advertised_port = advertised_port or self.port
         self.log = log or Path(tempfile.gettempdir()) / f"tandem-broker-{self.port}.log"
         self._process: LeashedProcess | None = None
 
     @property
     def bootstrap(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
+        return f"{LOOPBACK}:{self._advertised_port}"
 
     @property
     def pid(self) -> int | None:
@@ -49,7 +55,7 @@ class EmbeddedBroker:
             return self
         self.kill()
         _require_free(self.port)
-        address = f"tcp://{self.bootstrap}"
+        address = f"tcp://{LOOPBACK}:{self.port}"
         self._process = LeashedProcess(
             [
                 _binary(),
@@ -57,7 +63,7 @@ class EmbeddedBroker:
                 "--listener-url",
                 address,
                 "--advertised-listener-url",
-                address,
+                f"tcp://{self.bootstrap}",
                 "--storage-engine",
                 "memory://tansu/",
                 "--silent",
