@@ -114,7 +114,7 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
 
 
 def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
-    """Look again at everything of this scope that is not released."""
+    """Look again at everything of this scope that is not released. Asking again does not cost a scope its place."""
     insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     statement = insert_into(sweep).values(
         episode_id=scope.episode_id,
@@ -126,20 +126,28 @@ def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
-            set_={"after_sequence": 0, "asked_at": now},
+            set_={"after_sequence": 0},
         )
     )
 
 
 def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
-    """Sweeps that were asked for, oldest first, whose recipient is there to be swept for."""
-    query = (
-        select(sweep)
-        .join(practice_sync, practice_sync.c.practice_id == sweep.c.recipient_practice_id)
-        .where(practice_sync.c.caught_up_in_run == current_run)
-        .order_by(sweep.c.asked_at, sweep.c.episode_id)
-        .limit(limit)
+    """Sweeps that were asked for and whose two practices are there, oldest first; of each recipient the oldest alone.
+
+    A recipient gets what one sweep releases before what the next does, however much the first has to look through:
+    the order of its rows must not tell how much was withheld.
+    """
+    recipient, discloser = practice_sync.alias("recipient"), practice_sync.alias("discloser")
+    oldest_first = (sweep.c.asked_at, sweep.c.episode_id, sweep.c.discloser_practice_id)
+    place = func.row_number().over(partition_by=sweep.c.recipient_practice_id, order_by=oldest_first)
+    ready = (
+        select(sweep, place.label("place"))
+        .join(recipient, recipient.c.practice_id == sweep.c.recipient_practice_id)
+        .join(discloser, discloser.c.practice_id == sweep.c.discloser_practice_id)
+        .where(recipient.c.caught_up_in_run == current_run, discloser.c.caught_up_in_run == current_run)
+        .subquery()
     )
+    query = select(ready).where(ready.c.place == 1).order_by(ready.c.asked_at, ready.c.episode_id).limit(limit)
     return [
         Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in tx.all(query)
     ]
