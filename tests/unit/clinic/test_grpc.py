@@ -1,6 +1,8 @@
 """The clinic's gRPC services for its EHR, through the dispatcher."""
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -176,24 +178,19 @@ def test_a_practice_of_the_network_is_not_served(juniper):
     assert refused.code is Code.PERMISSION_DENIED
 
 
-class Metadata:
-    """What an interceptor sees of a call."""
-
-    def __init__(self, *pairs) -> None:
-        self._pairs = pairs
-
-    def invocation_metadata(self):
-        return self._pairs
+def a_context(*pairs) -> Any:
+    """What a server sees of a call."""
+    return SimpleNamespace(invocation_metadata=lambda: pairs)
 
 
 def test_the_bearer_token_tells_who_calls(juniper):
     with juniper.db.transaction() as tx:
         token = staff.issue_token(tx, juniper.clinician.staff_id, juniper.clinic.now(), timedelta(hours=1))
     identify = by_token(juniper.clinic)
-    caller = identify(Metadata(("authorization", f"Bearer {token}")))
-    assert (caller.kind, caller.id, caller.roles) == ("staff", juniper.clinician.staff_id, {"clinician"})
+    caller = identify(a_context(("authorization", f"Bearer {token}")))
+    assert caller == Caller("staff", juniper.clinician.staff_id, roles=frozenset({"clinician"}))
     juniper.network.clock.advance(timedelta(hours=2))
     for pairs in ((), (("authorization", f"Bearer {token}"),)):
         with pytest.raises(Refusal) as refused:
-            identify(Metadata(*pairs))
+            identify(a_context(*pairs))
         assert refused.value.code is Code.UNAUTHENTICATED

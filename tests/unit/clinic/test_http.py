@@ -38,7 +38,7 @@ class Desk:
         return self.call("POST", path, {} if body is None else body, **headers)
 
     def registers(self) -> str:
-        return self.post("/patients", {"identity": ROSE}).json["patient_id"]
+        return str(self.post("/patients", {"identity": ROSE}).json["patient_id"])
 
     def refers(self, patient_id: str):
         return self.post(
@@ -239,11 +239,12 @@ def test_each_element_of_a_written_consent_is_required_by_name(clinician):
 def test_the_api_describes_itself_without_a_token(app):
     answer = app.test_client().get("/api/v1/openapi.json")
     assert answer.status_code == 200
-    assert answer.json["openapi"].startswith("3.1")
-    assert "/api/v1/patients/{patient_id}/plan" in answer.json["paths"]
+    described = answer.get_json()
+    assert described["openapi"].startswith("3.1")
+    assert "/api/v1/patients/{patient_id}/plan" in described["paths"]
 
 
 def test_without_the_hub_the_clinic_calls_itself_alone(juniper):
     app = create_app(Entrance(juniper.clinic, juniper.journal, lambda: {"database": True, "hub": False}))
     answer = app.test_client().get("/api/v1/health")
-    assert (answer.status_code, answer.json["status"]) == (200, "alone")
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "alone")

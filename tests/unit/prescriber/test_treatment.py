@@ -31,12 +31,12 @@ def channel(juniper):
 
 
 @pytest.fixture
-def treatment(channel) -> TreatmentServiceStub:
+def treatment(channel: LocalChannel) -> TreatmentServiceStub:
     return TreatmentServiceStub(channel)
 
 
 @pytest.fixture
-def evaluations(channel) -> EvaluationServiceStub:
+def evaluations(channel: LocalChannel) -> EvaluationServiceStub:
     return EvaluationServiceStub(channel)
 
 

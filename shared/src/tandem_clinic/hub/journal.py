@@ -257,19 +257,25 @@ class Journal:
         """Send until *request_id* is answered, the hub turns out to be away, or *seconds* are over."""
         until = time.monotonic() + seconds
         while True:
-            with self._clinic.db.reading() as tx:
-                found = find(tx, request_id)
-            if found is None:
-                raise LookupError(request_id)
+            found = self._known(request_id)
             if found.state != "queued" or time.monotonic() >= until:
                 return found
             if not self._sending.acquire(timeout=max(until - time.monotonic(), 0)):
                 continue
             try:
-                if not self._send_first():
-                    return found
+                sent = self._send_first()
             finally:
                 self._sending.release()
+            if not sent:
+                # Nothing left to send: another thread may just have sent this very command.
+                return self._known(request_id)
+
+    def _known(self, request_id: str) -> Command:
+        with self._clinic.db.reading() as tx:
+            found = find(tx, request_id)
+        if found is None:
+            raise LookupError(request_id)
+        return found
 
     def _send_first(self) -> bool:
         with self._clinic.db.reading() as tx:
