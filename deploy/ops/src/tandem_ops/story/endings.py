@@ -7,7 +7,7 @@ from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_ops.account import check_account, kept_by
 from tandem_ops.network.members import database_url
 from tandem_ops.story.expectations import eventually, expect
-from tandem_ops.story.people import now
+from tandem_ops.story.people import SPOKEN, now
 from tandem_ops.story.stage import Stage
 
 _NEXT_ROOT = 90.0
@@ -50,8 +50,30 @@ def the_account_is_checked(stage: Stage) -> None:
     say.proves(f"the hub's account agrees with {roots} roots that {len(kept)} clinics kept")
 
 
+def the_hub_knows_no_words(stage: Stage) -> None:
+    """The hub's files, and everybody's logs, are searched for what was said"""
+    say, layout = stage.narrator, stage.network.layout
+    if stage.network.plan.postgres:
+        say.tells("the databases are on a server here; this look at files is left out")
+        return
+    # Looking into files goes behind the public API on purpose: it is what a thief of the hub's disk would do.
+    files = [path for path in [*layout.hub.rglob("*"), *layout.logs.rglob("*")] if path.is_file()]
+    telling = [
+        f"{path.name} holds {word!r}"
+        for path in files
+        for word in SPOKEN
+        if word.encode() in path.read_bytes()
+    ]
+    expect("no name and no word about a patient is in the hub's files or in any log", not telling, telling)
+    say.proves(f"{len(files)} files of the hub and logs hold no name and no word about a patient")
+
+
 def _signed_at(root: AuditRootPublished) -> datetime:
     return root.published_at.ToDatetime(tzinfo=UTC)
 
 
-ENDINGS: tuple[Callable[[Stage], None], ...] = (the_discloser_accounts, the_account_is_checked)
+ENDINGS: tuple[Callable[[Stage], None], ...] = (
+    the_discloser_accounts,
+    the_account_is_checked,
+    the_hub_knows_no_words,
+)

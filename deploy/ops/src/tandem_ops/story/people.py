@@ -32,6 +32,18 @@ SAM: JsonObject = {
 NOTE_WORDS = "cries about the lake house; countertransference; ask supervisor"
 """Of the psychotherapy note. They must turn up nowhere but at the therapist's."""
 
+SPOKEN = (
+    "Ashgrove",
+    "Okafor",
+    "lake house",
+    "Passive thoughts",
+    "148/94",
+    "555 0171",
+    "walks daily",
+    "1987-04-12",
+)
+"""Names, numbers and words about the patients of the story, to search for where they should not be."""
+
 
 def at(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
