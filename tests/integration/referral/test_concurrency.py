@@ -44,7 +44,8 @@ def test_of_two_contrary_moves_one_wins_and_both_sides_see_the_same(hub: HubAlon
     for _ in range(5):
         referral = received(juniper, riverbend)
         results = at_once(
-            partial(riverbend.moves, "DeclineReferral", referral, reason="capacity"),
+            partial(riverbend.moves, "AcceptReferral", referral),
+            partial(riverbend.moves, "WaitlistReferral", referral),
             partial(juniper.moves, "CancelReferral", referral, reason="no-longer-needed"),
         )
         assert results["ok"] == 1

@@ -1,0 +1,62 @@
+"""A partnership is active while both sides want it to be."""
+
+import pytest
+
+from tandem_platform.errors import Code
+from tandem_referral.domain.partnership import (
+    Partnership,
+    PartnershipMoveNotAllowed,
+    PartnershipState,
+    StalePartnership,
+)
+
+ACTIVE, SUSPENDED = PartnershipState.ACTIVE, PartnershipState.SUSPENDED
+
+
+def a_partnership(*, active: bool = True) -> Partnership:
+    partnership = Partnership(id="pship", proposer="juniper", partner="riverbend")
+    if active:
+        partnership.confirm("riverbend", 1)
+    return partnership
+
+
+def test_the_practice_that_was_asked_makes_it_active():
+    partnership = a_partnership(active=False)
+    with pytest.raises(PartnershipMoveNotAllowed):
+        partnership.confirm("juniper", 1)
+    partnership.confirm("riverbend", 1)
+    assert (partnership.state, partnership.version) == (ACTIVE, 2)
+
+
+def test_repeating_a_step_changes_nothing_whatever_version_it_names():
+    partnership = a_partnership()
+    partnership.confirm("riverbend", 1)
+    partnership.resume("juniper", 1)
+    assert partnership.version == 2
+    partnership.suspend("juniper", 2)
+    partnership.suspend("juniper", 2)
+    assert (partnership.state, partnership.version) == (SUSPENDED, 3)
+
+
+def test_each_side_takes_back_its_own_suspension_only():
+    partnership = a_partnership()
+    partnership.suspend("juniper", 2)
+    with pytest.raises(PartnershipMoveNotAllowed):
+        partnership.resume("riverbend", 3)
+    partnership.suspend("riverbend", 3)
+    partnership.resume("juniper", 4)
+    assert partnership.state is SUSPENDED
+    partnership.resume("riverbend", 5)
+    assert partnership.state is ACTIVE
+
+
+def test_a_proposal_is_not_suspended():
+    with pytest.raises(PartnershipMoveNotAllowed):
+        a_partnership(active=False).suspend("riverbend", 1)
+
+
+def test_a_step_from_an_older_version_may_be_tried_again():
+    with pytest.raises(StalePartnership) as stale:
+        a_partnership().suspend("juniper", 1)
+    assert stale.value.code is Code.ABORTED
+    assert stale.value.is_transient()
