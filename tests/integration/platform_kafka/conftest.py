@@ -1,9 +1,11 @@
 """One broker of each kind for the session, and a stage that looks alike over each transport."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from integration.platform_kafka.stage import MemoryBroker, Stage
+from kafka import KafkaAdminClient
 
 from support.brokers import Broker, apache_kafka, apache_kafka_is_missing, embedded_broker
 from tandem_platform.exchange.transport.kafka import KafkaSettings, KafkaTransport
@@ -24,6 +26,38 @@ def kafka() -> Iterator[Broker]:
     broker = apache_kafka()
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The broker of the stack under test."""
+    broker: Broker = request.getfixturevalue(
+        {"embedded": "embedded", "production": "kafka"}[request.config.getoption("--stack")]
+    )
+    return broker
+
+
+@pytest.fixture
+def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
+    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def transport(broker: Broker) -> Iterator[KafkaTransport]:
+    transport = KafkaTransport(KafkaSettings(broker.bootstrap))
+    yield transport
+    transport.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The embedded broker has no limits and creates whatever it is asked about."""
+    return (
+        True
+        if collection_path.stem == "test_apache_kafka" and config.getoption("--stack") == "embedded"
+        else None
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

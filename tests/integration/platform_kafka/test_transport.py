@@ -1,5 +1,6 @@
 """What every transport keeps: one suite for memory, the embedded broker and Apache Kafka."""
 
+import contextlib
 import itertools
 import statistics
 import threading
@@ -9,9 +10,7 @@ from collections import defaultdict
 import pytest
 from integration.platform_kafka.stage import Stage, eventually, numbered, numbers, read
 
-from support.brokers import Broker
-from tandem_platform.exchange.transport.kafka import KafkaSettings, KafkaTransport
-from tandem_platform.exchange.transport.port import MAX_RECORD_BYTES, PublishFailed
+from tandem_platform.exchange.transport.port import MAX_RECORD_BYTES, Publisher, PublishFailed
 
 
 def test_a_record_arrives_as_it_was_published(stage: Stage, topic: str) -> None:
@@ -88,7 +87,8 @@ def test_an_offset_at_the_end_waits_for_what_comes(stage: Stage, topic: str) -> 
 
 def test_a_reader_may_come_before_the_topic(stage: Stage, topic: str) -> None:
     subscription = stage.reads(topic)
-    assert subscription.poll(0.3) == []
+    assert read(subscription, 1, within=2.5) == []
+    assert subscription.healthy()
 
     stage.publisher().publish(topic, numbered(2))
 
@@ -206,6 +206,30 @@ def test_while_the_broker_is_gone_publishing_fails_in_time_and_polls_are_empty(
     assert subscription.healthy()
 
 
+def test_many_threads_at_a_dead_broker_all_fail_in_time(stage: Stage, topic: str) -> None:
+    transport = stage.transport()
+    publishers = [transport.publisher(), transport.publisher()]
+    publishers[0].publish(topic, numbered(1))
+    stage.broker.kill()
+    took: list[float] = []
+
+    def fail(publisher: Publisher) -> None:
+        started = time.monotonic()
+        with contextlib.suppress(PublishFailed):
+            publisher.publish(topic, numbered(1))
+            return
+        took.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=fail, args=(publishers[n % 2],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(took) == 8
+    assert max(took) < 5
+
+
 def test_everything_can_be_opened_before_the_broker(stage: Stage, topic: str) -> None:
     stage.broker.kill()
     transport = stage.transport()
@@ -305,29 +329,7 @@ def test_a_single_record_travels_fast(stage: Stage, topic: str, capsys: pytest.C
     assert median < 60
 
 
-@pytest.mark.usefixtures("stack")
-def test_a_record_that_the_broker_finds_too_large_is_refused_for_good(
-    request: pytest.FixtureRequest, topic: str
-) -> None:
-    if request.config.getoption("--stack") != "production":
-        return
-    from kafka import KafkaAdminClient
-
-    broker: Broker = request.getfixturevalue("kafka")
-    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    shape = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "2000"}}
-    admin.create_topics({topic: shape})
-    admin.close()
-    transport = KafkaTransport(KafkaSettings(broker.bootstrap))
-
-    with pytest.raises(PublishFailed) as refusal:
-        transport.publisher().publish(topic, [(b"k", bytes(5000), ())])
-
-    assert (refusal.value.too_large, refusal.value.retriable) == (True, False)
-    transport.close()
-
-
-def assert_publishing_fails(publisher, topic: str) -> None:
+def assert_publishing_fails(publisher: Publisher, topic: str) -> None:
     started = time.monotonic()
     with pytest.raises(PublishFailed) as failure:
         publisher.publish(topic, numbered(1, start=-1))
@@ -335,7 +337,7 @@ def assert_publishing_fails(publisher, topic: str) -> None:
     assert time.monotonic() - started < 5
 
 
-def publish_again(publisher, topic: str, count: int, start: int = 0) -> None:
+def publish_again(publisher: Publisher, topic: str, count: int, start: int = 0) -> None:
     """As the relay does: the same batch until it passes."""
 
     def published() -> bool:

@@ -7,7 +7,9 @@ from tandem_platform.exchange.transport.port import Transport
 from tandem_platform.rpc.tls import TlsFiles
 
 
-def transport_for(bootstrap: tuple[str, ...], tls_directory: Path | None, *, embedded: bool) -> Transport | None:
+def transport_for(
+    bootstrap: tuple[str, ...], tls_directory: Path | None, *, embedded: bool
+) -> Transport | None:
     """None without brokers: gRPC alone is a supported mode.
 
     *embedded*: the broker is the one that starts itself, on loopback.

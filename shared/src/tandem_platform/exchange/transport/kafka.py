@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from tandem_platform.exchange.transport.port import (
@@ -24,7 +25,6 @@ from tandem_platform.exchange.transport.port import (
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_MS = 2000
 _REQUEST_MS = 2500
 _DELIVERY_MS = 4000
 _PUBLISH_SECONDS = 4.8
@@ -53,6 +53,7 @@ class KafkaSettings:
     replication_factor: int = 1
     create_topics: bool = True
     client_id: str = "tandem"
+    connect_ms: int = 2000
     fetch_wait_ms: int = 100
     session_timeout_ms: int = 6000
     heartbeat_ms: int = 1500
@@ -73,7 +74,7 @@ class KafkaSettings:
         return {
             "bootstrap_servers": self.bootstrap.split(","),
             "client_id": self.client_id,
-            "bootstrap_timeout_ms": _CONNECT_MS,
+            "bootstrap_timeout_ms": self.connect_ms,
             "request_timeout_ms": _REQUEST_MS,
             "reconnect_backoff_max_ms": 1000,
             **self.security,
@@ -108,6 +109,54 @@ class KafkaTransport:
             publisher.close()
 
 
+def _connected(kind: Callable[..., Any], **settings: Any) -> Any:
+    """Make a producer, a consumer or an administrator, or leave nothing behind.
+
+    When no broker answers, the constructors of kafka-python 3.0.12 raise without closing what they opened:
+    a thread and three descriptors, for each attempt of an outage that may last for days.
+    """
+    opened: list[KafkaNetClient] = []
+
+    def network(**config: Any) -> KafkaNetClient:
+        client = KafkaNetClient(**config)
+        opened.append(client)
+        # allow_auto_create_topics stops at the constructor and never reaches the requests, so that a reader
+        # would bring a lost topic back with whatever number of partitions the broker thinks usual.
+        client.cluster.config["allow_auto_create_topics"] = False
+        return client
+
+    try:
+        return kind(**settings, kafka_client=network)
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
+
+
+class _Attempts:
+    """One thread connects; those who wait for it share its failure instead of repeating it in turn."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._patience = settings.connect_ms / 1000
+        self._busy = threading.Lock()
+        self._not_before = 0.0
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        if not self._busy.acquire(timeout=self._patience):
+            raise kafka_errors.KafkaTimeoutError("Another thread is still connecting")
+        try:
+            if time.monotonic() < self._not_before:
+                raise kafka_errors.KafkaConnectionError("Connecting failed a moment ago")
+            try:
+                yield
+            except KafkaError:
+                self._not_before = time.monotonic() + _RECONNECT_SECONDS
+                raise
+        finally:
+            self._busy.release()
+
+
 class _Topics:
     """The topics that this process has asked for, and which of them it has seen at the broker."""
 
@@ -116,22 +165,32 @@ class _Topics:
         self._wanted: set[str] = set()
         self._seen: set[str] = set()
         self._lock = threading.Lock()
+        self._attempts = _Attempts(settings)
 
     def ensure(self, topics: Iterable[str]) -> None:
         """Create those of *topics*, and of all wanted before, that are missing. Raises KafkaError."""
         with self._lock:
             self._wanted.update(topics)
-            if not self._settings.create_topics or self._wanted <= self._seen:
+        if self._satisfied():
+            return
+        with self._attempts.attempt():
+            if self._satisfied():
                 return
-            admin = KafkaAdminClient(**self._settings.client())
+            with self._lock:
+                wanted = set(self._wanted)
+            admin = _connected(KafkaAdminClient, **self._settings.client())
             try:
-                existing = set(admin.list_topics())
-                missing = sorted(self._wanted - existing)
+                missing = sorted(wanted - set(admin.list_topics()))
                 for start in range(0, len(missing), _TOPICS_PER_REQUEST):
                     self._create(admin, missing[start : start + _TOPICS_PER_REQUEST])
-                self._seen = existing & self._wanted | set(missing)
             finally:
                 admin.close()
+            with self._lock:
+                self._seen |= wanted
+
+    def _satisfied(self) -> bool:
+        with self._lock:
+            return not self._settings.create_topics or self._wanted <= self._seen
 
     def _create(self, admin: KafkaAdminClient, topics: Sequence[str]) -> None:
         shape = {"num_partitions": 1, "replication_factor": self._settings.replication_factor}
@@ -157,6 +216,7 @@ class _KafkaPublisher:
     def __init__(self, settings: KafkaSettings, topics: _Topics) -> None:
         self._settings = settings
         self._topics = topics
+        self._attempts = _Attempts(settings)
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
 
@@ -183,21 +243,26 @@ class _KafkaPublisher:
 
     def _connected(self, topic: str) -> KafkaProducer:
         self._topics.ensure((topic,))
-        with self._lock:
+        if (producer := self._producer) is not None:
+            return producer
+        with self._attempts.attempt():
             if self._producer is None:
-                self._producer = KafkaProducer(
-                    **self._settings.client(),
-                    acks="all",
-                    enable_idempotence=True,
-                    allow_auto_create_topics=False,
-                    max_block_ms=_CONNECT_MS,
-                    delivery_timeout_ms=_DELIVERY_MS,
-                    # Room for a thousand rows of usual size in one request; a larger row travels alone.
-                    batch_size=512 * 1024,
-                    max_request_size=max(4 * 1024 * 1024, 2 * self._settings.max_record_bytes),
-                    linger_ms=0,
-                )
+                self._producer = self._connect()
             return self._producer
+
+    def _connect(self) -> KafkaProducer:
+        return _connected(
+            KafkaProducer,
+            **self._settings.client(),
+            acks="all",
+            enable_idempotence=True,
+            max_block_ms=self._settings.connect_ms,
+            delivery_timeout_ms=_DELIVERY_MS,
+            # Room for hundreds of rows of usual size in one request; a larger row travels alone.
+            batch_size=512 * 1024,
+            max_request_size=max(4 * 1024 * 1024, 2 * self._settings.max_record_bytes),
+            linger_ms=0,
+        )
 
     def _discard(self, producer: KafkaProducer | None) -> None:
         self._topics.doubt()
@@ -268,7 +333,6 @@ class _KafkaSubscription:
     def _consumer_settings(self) -> dict[str, Any]:
         return {
             **self._settings.client(),
-            "allow_auto_create_topics": False,
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
             "fetch_max_wait_ms": self._settings.fetch_wait_ms,
@@ -307,9 +371,10 @@ class _KafkaSubscription:
             # be new; and a quiet log would not show that.
             end = consumer.highwater(partition)
             position = consumer.position(partition, timeout_ms=_ANSWER_MS)
-            next_wanted = self._next.get(partition.topic, 0)
-            if any(known is not None and known < next_wanted for known in (end, position)):
-                self._read_from_the_earliest(consumer, partition)
+            if end is not None and position is not None:
+                wanted = max(position, self._next.get(partition.topic, 0))
+                if min(end, position) < wanted:
+                    self._read_from_the_earliest(consumer, partition)
 
     def _heard(self) -> None:
         self._answered, self._answered_at = True, time.monotonic()
@@ -365,7 +430,7 @@ class _OneTopic(_KafkaSubscription):
         return (self._topic,)
 
     def _connect(self) -> KafkaConsumer:
-        consumer = KafkaConsumer(**self._consumer_settings(), group_id=None)
+        consumer = _connected(KafkaConsumer, **self._consumer_settings(), group_id=None)
         partition = TopicPartition(self._topic, 0)
         consumer.assign([partition])
         consumer.seek(partition, self._next[self._topic])
@@ -394,7 +459,8 @@ class _GroupMember(_KafkaSubscription):
     def _connect(self) -> KafkaConsumer:
         self._subscribed = ()
         self._next.clear()
-        return KafkaConsumer(
+        return _connected(
+            KafkaConsumer,
             **self._consumer_settings(),
             group_id=self._group,
             session_timeout_ms=self._settings.session_timeout_ms,

@@ -56,6 +56,15 @@ class MemoryTransport:
                 group.committed.clear()
             self._changed.notify_all()
 
+    def copy(self) -> "MemoryTransport":
+        """Another broker with the same records and committed offsets, and nobody connected."""
+        twin = MemoryTransport(max_record_bytes=self._max_record_bytes)
+        with self._changed:
+            twin._topics.update({topic: list(records) for topic, records in self._topics.items()})
+            for name, group in self._groups.items():
+                twin._groups[name].committed.update(group.committed)
+        return twin
+
     def ensure_topics(self, topics: Iterable[str]) -> None:
         with self._changed:
             for topic in topics:
