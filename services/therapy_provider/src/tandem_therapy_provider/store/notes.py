@@ -5,7 +5,7 @@ from sqlalchemy import select
 from tandem_clinic.store.vault import Vault
 from tandem_platform.storage import Transaction
 from tandem_therapy_provider.domain.notes import PsychotherapyNote
-from tandem_therapy_provider.store.tables import psychotherapy_note
+from tandem_therapy_provider.store.note_table import psychotherapy_note
 
 _TEXT = "psychotherapy_note.text"
 

@@ -1,33 +1,11 @@
-"""The therapy provider's tables: those of every clinic, its psychotherapy notes and its openings."""
+"""All of the therapy provider's tables: those of every clinic, its psychotherapy notes and its openings."""
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import MetaData
 
 from tandem_clinic.store import tables as clinic
-from tandem_platform.storage.types import UtcTime
+from tandem_therapy_provider.store.capacity_table import capacity_statement
+from tandem_therapy_provider.store.note_table import psychotherapy_note
 
 metadata = MetaData()
-for _table in clinic.metadata.sorted_tables:
+for _table in (*clinic.metadata.sorted_tables, capacity_statement, psychotherapy_note):
     _table.to_metadata(metadata)
-
-# 45 CFR 164.501: kept apart from the rest of the record. Nothing that seals or sends reads this table.
-psychotherapy_note = Table(
-    "psychotherapy_note",
-    metadata,
-    Column("note_id", String, primary_key=True),
-    Column("patient_id", String, nullable=False, index=True),
-    Column("author_id", String, nullable=False),
-    Column("text", LargeBinary, nullable=False),
-    Column("session_at", UtcTime),
-    Column("written_at", UtcTime, nullable=False),
-)
-
-# What was stated of the openings, newest last.
-capacity_statement = Table(
-    "capacity_statement",
-    metadata,
-    Column("request_id", String, primary_key=True),
-    Column("openings", Integer, nullable=False),
-    Column("next_opening_at", UtcTime),
-    Column("stated_by", String, nullable=False),
-    Column("stated_at", UtcTime, nullable=False, index=True),
-)

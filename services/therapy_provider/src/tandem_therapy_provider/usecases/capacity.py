@@ -15,7 +15,7 @@ from tandem_clinic.hub.times import put_time
 from tandem_clinic.store import audit
 from tandem_clinic.store.refusals import NotKnown
 from tandem_platform.storage import Transaction
-from tandem_therapy_provider.store.tables import capacity_statement
+from tandem_therapy_provider.store.capacity_table import capacity_statement
 
 MOST_OPENINGS = 1000
 _MAY_STATE = COORDINATION | {Role.ADMIN}
