@@ -1,23 +1,28 @@
 """The command as its users meet it: help, exit codes, JSON."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from tandem_clinic.domain.staff import Role
+from tandem_clinic.store import staff
+from tandem_clinic.store.tables import metadata
 from tandem_ops.cli import run
 from tandem_ops.console import Exit
+from tandem_platform.storage import Database
 
 
 def test_help_names_every_command_and_exit_code(capsys):
     assert run(["--help"]) == Exit.OK
     said = capsys.readouterr().out
-    for word in ("up", "demo", "certs", "practice", "permission", "audit", "exchange", "quarantine"):
+    for word in ("up", "demo", "certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"):
         assert f"\n  {word} " in said
     assert "3  a service did not answer" in said
 
 
 @pytest.mark.parametrize(
-    "name", ["up", "demo", "certs", "practice", "permission", "audit", "exchange", "quarantine"]
+    "name", ["up", "demo", "certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"]
 )
 def test_every_command_teaches_by_example(capsys, name):
     assert run([name, "--help"]) == Exit.OK
@@ -61,3 +66,22 @@ def test_no_certificate_without_an_authority(tmp_path, capsys):
 def test_asking_a_network_that_does_not_run_says_how_to_start_it(tmp_path, capsys):
     assert run(["exchange", "status", "--directory", str(tmp_path)]) == Exit.UNREACHABLE
     assert f"tandem up --directory {tmp_path}" in capsys.readouterr().err
+
+
+def test_the_first_person_of_a_clinic_gets_a_token_that_opens_it(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/clinic.db"
+    clinic = Database(url, metadata)
+    clinic.create_all()
+    assert run(["staff", "add", "Kim Admin", "--role", "admin", "--database", url, "--json"]) == Exit.OK
+    token = json.loads(capsys.readouterr().out)["token"]
+    with clinic.reading() as tx:
+        found = staff.with_token(tx, token, datetime.now(UTC))
+    clinic.close()
+    assert found is not None
+    assert found.roles == {Role.ADMIN}
+
+
+def test_there_is_nobody_to_add_where_no_clinic_was_started(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/none.db"
+    assert run(["staff", "add", "Kim", "--role", "admin", "--database", url]) == Exit.UNREACHABLE
+    assert "start the clinic" in capsys.readouterr().err

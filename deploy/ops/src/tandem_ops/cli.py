@@ -13,6 +13,7 @@ _COMMANDS = {
     "demo": ("tandem_ops.commands.demo", "Play one patient's course on real processes, and narrate it."),
     "certs": ("tandem_ops.commands.certs", "Issue and revoke certificates."),
     "practice": ("tandem_ops.commands.practice", "Admit practices to the network, and list them."),
+    "staff": ("tandem_ops.commands.staff", "Give a clinic its first person or system."),
     "permission": ("tandem_ops.commands.permission", "Ask why an entry was or was not released."),
     "audit": ("tandem_ops.commands.audit", "Check that nobody changed the account."),
     "exchange": ("tandem_ops.commands.exchange", "See how far every practice's logs have come."),

@@ -40,11 +40,15 @@ CAST = ("juniper", "riverbend", "alder")
     help="slow: with pauses for reading.",
 )
 @click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
-def command(keep: bool, pace: str, no_kafka: bool) -> None:
+@click.option("--kafka", default="", metavar="HOST:PORT", help="A broker that somebody else runs.")
+@click.option(
+    "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
+)
+def command(keep: bool, pace: str, no_kafka: bool, kafka: str, postgres: str) -> None:
     """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""
     directory = Path(tempfile.mkdtemp(prefix="tandem-demo-"))
     narrator = Narrator(Output(as_json=False), pace)
-    plan = new_plan(CAST, with_kafka=not no_kafka)
+    plan = new_plan(CAST, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
     Layout(directory).save_plan(plan)
     network = Network(directory, plan, narrator.tells)
     failed = True

@@ -27,6 +27,7 @@ All of it listens on the loopback interface only. It is for development, not for
 @click.command(epilog=_EPILOG)
 @directory_option
 @click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
+@click.option("--kafka", default="", metavar="HOST:PORT", help="A broker that somebody else runs.")
 @click.option(
     "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
 )
@@ -37,13 +38,15 @@ All of it listens on the loopback interface only. It is for development, not for
     multiple=True,
     help="Which practices a new network has. Repeatable. [default: juniper, riverbend]",
 )
-def command(directory: Path, no_kafka: bool, postgres: str, names: tuple[str, ...]) -> None:
+def command(directory: Path, no_kafka: bool, kafka: str, postgres: str, names: tuple[str, ...]) -> None:
     """Start broker, hub and clinics as processes of their own, and watch them until Ctrl-C."""
 
     output = Output(as_json=False)
     layout = Layout(directory)
     if not layout.plan_file.exists():
-        layout.save_plan(new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, postgres=postgres))
+        layout.save_plan(
+            new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
+        )
     network = Network(directory, layout.load_plan(), output.say)
     with interruptions() as noted:
         try:

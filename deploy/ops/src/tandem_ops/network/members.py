@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from tandem_ops.network.plan import LOOPBACK, Layout, NetworkPlan, PracticePlan
 from tandem_ops.network.process import MemberProcess
 
@@ -57,6 +55,8 @@ def database_url(plan: NetworkPlan, layout: Layout, name: str) -> str:
 
 def _database(plan: NetworkPlan, home: Path, name: str) -> str:
     if plan.postgres:
+        from sqlalchemy import make_url  # takes as long as a member needs to start, and SQLite needs none
+
         return make_url(plan.postgres).set(database=f"tandem_{name}").render_as_string(hide_password=False)
     return f"sqlite:///{(home / 'tandem.db').resolve()}"
 

@@ -160,10 +160,10 @@ TWO_PRACTICES = ("juniper", "riverbend")
 
 
 def new_plan(
-    names: Sequence[str] = TWO_PRACTICES, *, with_kafka: bool = True, postgres: str = ""
+    names: Sequence[str] = TWO_PRACTICES, *, with_kafka: bool = True, kafka: str = "", postgres: str = ""
 ) -> NetworkPlan:
     practices = tuple(PracticePlan(name=name, practice_id=f"prac_{name}", **_KNOWN[name]) for name in names)
-    return NetworkPlan("tandem.local", practices, with_kafka=with_kafka, postgres=postgres)
+    return NetworkPlan("tandem.local", practices, with_kafka=with_kafka, kafka=kafka, postgres=postgres)
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,13 +1,13 @@
-"""A first person in each clinic, with a token for its API, kept in a file that its owner alone can read."""
+"""People of a clinic and the tokens with which they use its API. The first has nobody who could issue one."""
 
 from datetime import UTC, datetime
 
 from tandem_clinic.domain.staff import Role
-from tandem_clinic.store import staff
+from tandem_clinic.store import audit, staff
 from tandem_clinic.store.tables import metadata
 from tandem_ops.network.members import database_url
 from tandem_ops.network.plan import Layout, NetworkPlan, PracticePlan, write_whole
-from tandem_platform.storage import Database
+from tandem_platform.storage import Database, Transaction
 
 ROLES = {
     "clinician": ("Clinician", frozenset({Role.CLINICIAN, Role.COORDINATOR, Role.ADMIN})),
@@ -16,16 +16,31 @@ ROLES = {
 
 
 def provide_tokens(layout: Layout, plan: NetworkPlan, practice: PracticePlan) -> dict[tuple[str, str], str]:
-    """Tokens by practice and role. The clinic keeps only their hashes, so a lost file means a new token."""
+    """Tokens by practice and role, each in a file that its owner alone can read.
+
+    The clinic keeps only their hashes, so a lost file means another person and a new token.
+    """
     tokens = {}
     for role, (name, roles) in ROLES.items():
         file = layout.token_file(practice, role)
         if not file.exists():
-            database = Database(database_url(plan, layout, practice.name), metadata)
-            with database.transaction() as tx:
-                now = datetime.now(UTC)
-                member = staff.add(tx, name, roles, now)
-                write_whole(file, staff.issue_token(tx, member.staff_id, now) + "\n")
-            database.close()
+            token = add_person(database_url(plan, layout, practice.name), name, roles)
+            write_whole(file, token + "\n")
         tokens[(practice.name, role)] = file.read_text().strip()
     return tokens
+
+
+def add_person(database: str, name: str, roles: frozenset[Role]) -> str:
+    """Add somebody straight to a clinic's database, and give their token, which is shown this once."""
+    clinic = Database(database, metadata)
+
+    def add(tx: Transaction) -> str:
+        now = datetime.now(UTC)
+        member = staff.add(tx, name, roles, now)
+        audit.note(tx, "staff-added-by-operator", now, subject_id=member.staff_id)
+        return staff.issue_token(tx, member.staff_id, now)
+
+    try:
+        return clinic.run(add)
+    finally:
+        clinic.close()

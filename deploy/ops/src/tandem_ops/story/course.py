@@ -242,7 +242,7 @@ def the_broker_is_lost(stage: Stage) -> None:
     """The broker dies with everything in it"""
     juniper, riverbend, say, broker = stage.juniper, stage.riverbend, stage.narrator, stage.network.broker
     if broker is None:
-        say.tells("this network has no broker; gRPC carries everything")
+        say.tells("this network has no broker of its own to kill")
         return
     broker.kill()
     robin, there = stage.ids["robin at juniper"], stage.ids["robin at riverbend"]
