@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
@@ -24,6 +25,9 @@ from tandem_platform.storage import Transaction
 
 _log = logging.getLogger(__name__)
 
+REBUILD_AFTER = timedelta(seconds=5)
+"""How long a new consumer has to show that it hears before it is built anew again."""
+
 
 class ClinicNode:
     """transport: None for a clinic without Kafka, which then moves everything by gRPC."""
@@ -33,11 +37,20 @@ class ClinicNode:
         self._transport = transport
         self._relay_sign = signer(clinic.keys)
         self.reader = LogReader(clinic.db, DownlinkHandler(clinic), self._verifier_of, clinic.now)
-        self.sync = Sync(clinic, self.reader, kafka_works=self.kafka_works, rescued=self._note_rescued)
-        self.journal = Journal(clinic, ANSWERED, REFUSED, push_uplink=self.sync.push)
         self.upkeep = Upkeep(clinic)
+        self.sync = Sync(
+            clinic,
+            self.reader,
+            kafka_works=self.kafka_works,
+            rescued=self._note_rescued,
+            commands_paused=lambda: self.journal.paused(),
+            keys_unknown=self.upkeep.introduce_again,
+        )
+        self.journal = Journal(clinic, ANSWERED, REFUSED, push_uplink=self.sync.push)
         self.relay = None if transport is None else Relay(clinic.db, transport, self._relay_sign, clinic.practice_id)
         self.feed: KafkaFeed | None = None
+        self._feed_built_at: datetime | None = None
+        self._feed_is_deaf = False
 
     @property
     def has_kafka(self) -> bool:
@@ -57,9 +70,15 @@ class ClinicNode:
     def step_feed(self, timeout: float = 0.0) -> bool:
         if self._transport is None:
             return False
-        if self.feed is None:
-            self.feed = self._new_feed(self._transport)
-        return self.feed.step(timeout)
+        feed = self.feed
+        if feed is not None and self._feed_is_deaf:
+            feed.close()
+            feed = None
+        if feed is None:
+            self._feed_is_deaf = False
+            self._feed_built_at = self.clinic.now()
+            self.feed = feed = self._new_feed(self._transport)
+        return feed.step(timeout)
 
     def _new_feed(self, transport: Transport) -> KafkaFeed:
         name = downlink(self.clinic.practice_id)
@@ -71,7 +90,7 @@ class ClinicNode:
         return KafkaFeed(subscription, self.reader, in_group=False, may_apply=self.sync.may_apply_copies)
 
     def _note_rescued(self, rows: int) -> None:
-        """Kafka should have brought these: count them, and build the consumer anew."""
+        """Kafka should have brought these: count them, and have the consumer built anew by the thread that owns it."""
         cursor = exchange.cursor
         name = downlink(self.clinic.practice_id)
         self.clinic.db.run(
@@ -79,9 +98,9 @@ class ClinicNode:
                 update(cursor).where(cursor.c.log == name).values(rescued_total=cursor.c.rescued_total + rows)
             )
         )
-        feed, self.feed = self.feed, None
-        if feed is not None:
-            feed.close()
+        built_at = self._feed_built_at
+        if built_at is not None and self.clinic.now() - built_at >= REBUILD_AFTER:
+            self._feed_is_deaf = True
 
     def step_sync(self, *, wait: bool = False) -> bool:
         """One Sync, and whatever it shows to be missing here. False if the hub is away."""
@@ -97,16 +116,17 @@ class ClinicNode:
 
     def step_catch_up(self) -> bool:
         """Fetch by gRPC what Kafka has not brought. True if anything came."""
-        if not self.sync.downlink_is_behind():
-            return False
         try:
-            return self.sync.read() > 0
+            return self.sync.fetch_missing() > 0
         except Refusal:
             return False
 
     def step_push(self) -> bool:
         """Bring by gRPC what Kafka has not brought to the hub."""
-        return self.sync.uplink_is_behind() and self.sync.push()
+        try:
+            return self.sync.bring_missing()
+        except Refusal:
+            return False
 
     @property
     def parts(self) -> list[Callable[[], bool]]:

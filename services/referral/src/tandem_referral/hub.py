@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 GROUP = "tandem-hub"
 REMEMBER_EVERY = timedelta(seconds=10)
+LOOK_EVERY = timedelta(seconds=1)
+REBUILD_AFTER = timedelta(seconds=10)
+"""How long a new consumer has to find its group before it counts as deaf."""
 
 
 class Hub:
@@ -72,8 +75,12 @@ class Hub:
         handler = UplinkHandler(self.time)
         self.uplinks = LogReader(database, handler, self._verifier_of, clock.now, keep=True)
         self.dispatcher = self._dispatcher(trust, page_key, sync_period, outcomes)
-        self.relay = None if transport is None else Relay(database, transport, self._sign, "tandem-hub")
-        self.feed = None if transport is None else UplinkFeed(database, self.uplinks, transport)
+        self.relay = (
+            None
+            if transport is None
+            else Relay(database, transport, self._sign, "tandem-hub", downlinks_that_may_leave)
+        )
+        self.feed = None if transport is None else UplinkFeed(database, self.uplinks, transport, clock)
         self.sweeper = Sweeper(database, self.time)
         self.ticker = Ticker(database, self.time)
         self.roots = RootPublisher(database, clock, keys_of_hub)
@@ -127,10 +134,24 @@ class Hub:
         self.database.close()
 
 
-class UplinkFeed:
-    """Reads all practices' uplinks from Kafka, shared with the hub's other processes through a consumer group."""
+def downlinks_that_may_leave(tx: Transaction, names: list[str]) -> set[str]:
+    """After a restore the relay must not bring a practice what a lost revocation forbids."""
+    there = sync.caught_up(tx, [practice_of(name) for name in names])
+    return {name for name in names if practice_of(name) in there}
 
-    def __init__(self, database: Database, uplinks: LogReader, transport: Transport) -> None:
+
+class UplinkFeed:
+    """Reads all practices' uplinks from Kafka, shared with the hub's other processes through a consumer group.
+
+    A consumer that hears nothing while Push brings what Kafka should have brought is built anew.
+    """
+
+    def __init__(self, database: Database, uplinks: LogReader, transport: Transport, clock: Clock) -> None:
+        self._clock = clock
+        self._looked_at: datetime | None = None
+        self._built_at = clock.now()
+        self._rescued_before = 0
+        self._heard_before = 0
         self._database = database
         self._uplinks = uplinks
         self._transport = transport
@@ -139,18 +160,33 @@ class UplinkFeed:
         self._feed: KafkaFeed | None = None
 
     def step(self, timeout: float = 0.0) -> bool:
-        self._watch_new_practices()
+        now = self._clock.now()
+        if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
+            self._looked_at = now
+            self._look(now)
         return self._feed is not None and self._feed.step(timeout)
 
-    def _watch_new_practices(self) -> None:
+    def _look(self, now: datetime) -> None:
         with self._database.reading() as tx:
             topics = frozenset(uplink(practice_id) for practice_id in practices.all_ids(tx))
-        if topics == self._watched or not topics:
-            return
+            rescued = sync.rescued_total(tx)
+        if self._feed is not None and rescued > self._rescued_before:
+            if self._feed.heard > self._heard_before:
+                self._heard_before = self._feed.heard
+            elif now - self._built_at >= REBUILD_AFTER:
+                self._feed.close()
+                self._subscription, self._feed, self._watched = None, None, frozenset()
+        self._rescued_before = rescued
+        if topics != self._watched and topics:
+            self._watch(topics)
+            self._built_at = now
+
+    def _watch(self, topics: frozenset[str]) -> None:
         self._transport.ensure_topics(topics)
         if self._subscription is None:
             self._subscription = self._transport.subscribe_group(sorted(topics), GROUP)
             self._feed = KafkaFeed(self._subscription, self._uplinks, in_group=True)
+            self._heard_before = 0
         else:
             self._subscription.watch(sorted(topics))
         self._watched = topics

@@ -55,7 +55,7 @@ class DownlinkHandler:
         """In order; receipts for all entries of the batch go out as one row for each origin."""
         received: dict[str, list[pb.SealedEntry]] = {}
         for item in items:
-            content = item.body.WhichOneof("content")
+            content = item.body.WhichOneof("content") or ""
             if content == "entry_released":
                 self._take_entry(tx, item.body.entry_released, received)
             elif content in _NEWS:

@@ -26,7 +26,7 @@ RESTORED = "restored"
 
 
 def read_lost_rows_back(clinic: Clinic, hub_cursor: Position, open_epoch: Callable[[int], None]) -> int:
-    """Take back what the hub has and this database has not, then continue in a new epoch above it. How many rows came back.
+    """Take back what the hub has and this database has not, then continue in a new epoch above it, which is returned.
 
     Up to the backup's own acknowledged row both sides are the same; *open_epoch* tells the hub.
     """
@@ -51,7 +51,7 @@ def read_lost_rows_back(clinic: Clinic, hub_cursor: Position, open_epoch: Callab
 
     clinic.db.run(work)
     _log.warning("restored from a backup", extra={"rows": len(lost)})
-    return len(lost)
+    return epoch
 
 
 def _fetched(clinic: Clinic, after: int, up_to: int) -> list[pb.LogRow]:

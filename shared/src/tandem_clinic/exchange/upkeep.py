@@ -49,6 +49,10 @@ class Upkeep:
             self._clinic.db.run(self._look_for_overdue_receipts)
         return did
 
+    def introduce_again(self) -> None:
+        """One side does not know the other's newest keys."""
+        self._introduced = False
+
     def _introduce(self) -> bool:
         """Once a run: know the hub by its keys, and be known by ours."""
         if self._introduced:

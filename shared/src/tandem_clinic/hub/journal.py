@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -239,7 +240,8 @@ class Journal:
         self._answered = answered
         self._refused = refused
         self._push_uplink = push_uplink
-        self._sending = threading.Lock()
+        # Entered again by the push before a closing command, when it finds that the hub has lost some.
+        self._sending = threading.RLock()
         self._rest_until: datetime | None = None
 
     def step(self) -> bool:
@@ -248,6 +250,12 @@ class Journal:
             return False
         with self._sending:
             return self._send_first()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No command is under way or sent meanwhile."""
+        with self._sending:
+            yield
 
     def hub_is_back(self) -> None:
         """End the pause after failures."""
@@ -329,6 +337,8 @@ class Journal:
 
     def _note_answer(self, tx: Transaction, sent: Command, answer: bytes) -> None:
         response: Any = _METHODS[sent.name].response_type.FromString(answer)
+        # A number that was given before shows that the hub has lost the commands which had it and those above.
+        replay_above(tx, self._clinic, response.receipt.number - 1)
         if not self._settle(tx, sent, "answered", answer=answer, receipt_number=response.receipt.number):
             return
         worklist.clear_alert(tx, "journal-stuck", self._clinic.now())

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from tandem.exchange.v1.exchange_pb2 import EntryLabels, LateWrap, RowBody, SealedEntry
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, LateWrap, LogRow, RowBody, SealedEntry
 from tandem_care.categories import EMERGENCY, PART2, Category, Purpose
 from tandem_care.permission import Decision, Question, Rule, decide
 from tandem_clinic.clinic import Clinic
@@ -151,6 +151,26 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
             entries.set_partner_wrapped(tx, body.entry.labels.entry_id, wrapped=False)
             stage(tx, clinic, body.entry)
     return len(wrapped)
+
+
+def stop_waiting(tx: Transaction, clinic: Clinic, row: LogRow) -> bool:
+    """Let a row go that comes after a command which the hub will never answer: refused there, or cancelled here.
+
+    It is voided and, unless its episode never came to be, sent again without waiting. False if its command is still on its way.
+    """
+    body = RowBody.FromString(row.body)
+    command = journal.find(tx, body.after_request_id) if body.after_request_id else None
+    if not body.after_request_id or (command is not None and command.state in ("queued", "answered")):
+        return False
+    log.void(tx, clinic.uplink, [row.sequence], "closed")
+    entry_id = body.late_wrap.entry_id or body.entry.labels.entry_id
+    found = entries.sealed(tx, entry_id) if entry_id else None
+    episode_id = found[1].episode_id if found else body.entry.labels.episode_id
+    referral = referrals.of_episode(tx, episode_id) if episode_id else None
+    if referral is None or referral.state != "refused":
+        body.after_request_id = journal.last_queued(tx, episode_id) or "" if episode_id else ""
+        log.stage(tx, clinic.uplink, body, at=clinic.now(), entry_id=entry_id or None, episode_id=episode_id or None)
+    return True
 
 
 def _has_partner_wrap(clinic: Clinic, body: RowBody) -> bool:

@@ -19,6 +19,8 @@ class KafkaFeed:
 
     Rows that cannot take effect yet (no signature so far, a command not answered, a gap) are held, up to a bound,
     and tried again at each step; what gRPC brings in the meantime makes them duplicates, which the reader skips.
+    Broken ones are dropped, and come by gRPC.
+    heard: how many records have come, to tell a quiet subscription from a deaf one.
     """
 
     def __init__(
@@ -28,14 +30,13 @@ class KafkaFeed:
         *,
         in_group: bool,
         may_apply: Callable[[], bool] = lambda: True,
-        missing: Callable[[str], None] = lambda log: None,
     ) -> None:
-        """*may_apply*: whether copies may be applied now at all. *missing*: told the log of which a row is lacking or broken."""
+        """*may_apply*: whether copies may be applied now at all."""
         self._subscription = subscription
         self._reader = reader
         self._in_group = in_group
         self._may_apply = may_apply
-        self._missing = missing
+        self.heard = 0
         self._held: dict[str, dict[int, tuple[LogRow, int]]] = {}
 
     @property
@@ -45,6 +46,7 @@ class KafkaFeed:
     def step(self, timeout: float = 0.0) -> bool:
         """Poll once and apply what can be applied. True if anything came."""
         records = self._subscription.poll(timeout)
+        self.heard += len(records)
         for record in records:
             self._hold(record)
         if not self._may_apply():
@@ -59,14 +61,12 @@ class KafkaFeed:
         try:
             row = LogRow.FromString(record.value)
         except DecodeError:
-            self._missing(record.topic)
             return
         known = held.get(row.sequence)
         if known is None or (row.signature and not known[0].signature):
             held[row.sequence] = (row, record.offset)
         if len(held) > MOST_HELD:
             held.clear()
-            self._missing(record.topic)
 
     def _apply(self, log: str) -> bool:
         held = self._held[log]
@@ -84,13 +84,10 @@ class KafkaFeed:
         if applied.broken:
             # Which row is broken is not worth finding out: the next to come by gRPC is the truth.
             held.clear()
-            self._missing(log)
             return False
         for sequence in [each for each in held if each <= applied.cursor.sequence]:
             del held[sequence]
-        if applied.gap:
-            self._missing(log)
-        if self._in_group and applied.rows and not held:
+        if self._in_group and not held:
             self._subscription.commit({log: offset})
         return applied.rows > 0
 

@@ -148,8 +148,28 @@ def position_at(tx: Transaction, log: str, sequence: int) -> Position | None:
     return None if row is None else Position(row.epoch, row.sequence, row.hash)
 
 
+def continuation(tx: Transaction, log: str, after: Position) -> int | None:
+    """The epoch in which *log* goes on right above *after*; None if that is no place in this log.
+
+    Not the same as having the row at *after*: a writer that lost rows goes on above its reader's cursor without them.
+    """
+    rows = tables_of(tx.database.metadata).log
+    following = tx.first(
+        select(rows.c.epoch, rows.c.previous_hash).where(
+            rows.c.log == log, rows.c.sequence == after.sequence + 1
+        )
+    )
+    if following is not None:
+        return int(following.epoch) if following.previous_hash == after.hash else None
+    head = head_of(tx, log)
+    return head.epoch if (head.sequence, head.hash) == (after.sequence, after.hash) else None
+
+
 def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_000_000) -> list[LogRow]:
-    """At most *limit* rows above sequence *after*, in order; fewer if they would not fit in *max_bytes*, but never none for that reason."""
+    """At most *limit* rows above sequence *after*, in order and all of one epoch, because a reader must be told of the next.
+
+    Fewer if they would not fit in *max_bytes*, but never none for that reason.
+    """
     rows = tables_of(tx.database.metadata).log
     columns = (
         rows.c.epoch,
@@ -176,7 +196,7 @@ def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_0
             void_reason=row.void_reason,
         )
         size += len(message.body) + 200
-        if found and size > max_bytes:
+        if found and (size > max_bytes or message.epoch != found[0].epoch):
             break
         found.append(message)
     return found

@@ -5,6 +5,7 @@ that lock is the only fence between them.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange import log as logs
@@ -22,6 +23,7 @@ from tandem_platform.exchange import quarantine
 from tandem_platform.exchange.rows import (
     FIRST_EPOCH,
     GENESIS_HASH,
+    START,
     BrokenRow,
     Position,
     Verify,
@@ -33,6 +35,9 @@ from tandem_platform.storage.database import Database, Transaction
 
 _log = logging.getLogger(__name__)
 
+# The database's own troubles say nothing about a row: the transaction fails, and is tried again.
+_DATABASE_TROUBLE = (OperationalError, InterfaceError)
+
 
 class RowFault(Exception):
     """The content of a row is at fault: its origin's doing. ``reason`` is a code and holds nothing of the content."""
@@ -43,16 +48,20 @@ class RowFault(Exception):
 
 
 class ReaderStopped(Exception):
-    """Our own exceptions passed the share that a bad row can explain: the code is at fault, and parking on would lose order everywhere."""
+    """Our own exceptions passed the share that a bad row can explain: the code is at fault, and parking on would park everything.
+
+    The reader comes back with its process, which an operator restarts after mending what failed; nothing is lost meanwhile.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A row that is the next to take effect."""
+    """A row that is the next to take effect. ``raw`` is its body as it came: what does not parse is parked whole."""
 
     log: str
     position: Position
     body: RowBody
+    raw: bytes = b""
 
 
 class RowHandler(Protocol):
@@ -95,6 +104,9 @@ class Applied:
     unsigned: int = 0
 
 
+BAD_SIGNATURE = "bad-signature"
+
+
 class LogStopped(Exception):
     """The log stands still until somebody acts; ``reason`` is a code."""
 
@@ -104,18 +116,21 @@ class LogStopped(Exception):
 
 
 class FaultWindow:
-    """The share of our own exceptions among the last hundred rows."""
+    """The share of our own exceptions among the last hundred rows. Thread-safe."""
 
     def __init__(self, size: int = 100, limit: int = 10) -> None:
         self._outcomes: deque[bool] = deque(maxlen=size)
         self._limit = limit
+        self._lock = threading.Lock()
 
-    def note(self, own_fault: bool) -> None:
-        self._outcomes.append(own_fault)
+    def note(self, *own_faults: bool) -> None:
+        with self._lock:
+            self._outcomes.extend(own_faults)
 
     @property
     def exceeded(self) -> bool:
-        return sum(self._outcomes) > self._limit
+        with self._lock:
+            return sum(self._outcomes) > self._limit
 
 
 class LogReader:
@@ -143,12 +158,16 @@ class LogReader:
         """Apply what of *rows* comes next.
 
         A Kafka copy is a hint (*authoritative* false): broken, it is reported and dropped.
-        What Push or Read brought is the truth: broken, it stops the log.
+        What Push or Read brought is the truth: out of its chain, it stops the log.
+        A signature that does not hold stops nothing, because it may be by a key that we have yet to learn of.
         Raises LogStopped, ReaderStopped.
         """
         if self._faults.exceeded:
             raise ReaderStopped
-        return self._database.run(lambda tx: self._apply(tx, log, rows, authoritative, kafka_offset))
+        applied = self._database.run(lambda tx: self._apply(tx, log, rows, authoritative, kafka_offset))
+        if authoritative and applied.broken and applied.broken != BAD_SIGNATURE:
+            raise LogStopped(applied.broken)
+        return applied
 
     def _apply(
         self, tx: Transaction, log: str, rows: Sequence[LogRow], authoritative: bool, kafka_offset: int | None
@@ -162,18 +181,21 @@ class LogReader:
             return Applied(cursor)
         if fresh[0].sequence != cursor.sequence + 1:
             return Applied(cursor, gap=True)
+        if not self._handler.is_ready(tx, log):
+            return Applied(cursor, waiting=True)
         run = _unbroken_run(fresh)
         try:
             positions = chain(log, cursor, run)
             covered = self._covered(tx, log, run, positions)
+            if not authoritative and any(row.void_reason for row in run):
+                # A void keeps its hash and signature, so that whoever holds the broker could empty any row.
+                raise BrokenRow("void-in-copy")
         except BrokenRow as broken:
-            if authoritative:
+            if authoritative and broken.reason != BAD_SIGNATURE:
                 self._stop(tx, log, broken.reason)
             return Applied(cursor, broken=broken.reason)
         if covered == 0:
             return Applied(cursor, unsigned=len(run))
-        if not self._handler.is_ready(tx, log):
-            return Applied(cursor, waiting=True)
         items = _decoded(log, run[:covered], positions)
         done = self._take(tx, log, items)
         if done:
@@ -196,7 +218,7 @@ class LogReader:
         for index in range(len(rows) - 1, -1, -1):
             if rows[index].signature:
                 if not verify(rows[index].signature, head_message(log, positions[index])):
-                    raise BrokenRow("bad-signature")
+                    raise BrokenRow(BAD_SIGNATURE)
                 return index + 1
         return 0
 
@@ -219,7 +241,7 @@ class LogReader:
                     tx, log, position, episode, raw, "queued-behind", own_fault=False, at=self._now()
                 )
             else:
-                ready.append(Item(log, position, body))
+                ready.append(Item(log, position, body, raw))
             taken += 1
         self._give_effect(tx, log, ready)
         return taken
@@ -230,10 +252,9 @@ class LogReader:
         try:
             with tx.savepoint():
                 self._handler.apply(tx, items)
-            for _ in items:
-                self._faults.note(False)
+            self._faults.note(*[False] * len(items))
             return
-        except OperationalError:
+        except _DATABASE_TROUBLE:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever a row does must not stop its neighbours
             _log.warning("batch failed, applying row by row", extra={"fault": type(fault).__name__})
@@ -242,37 +263,38 @@ class LogReader:
             self._apply_alone(tx, log, item, parked)
 
     def _apply_alone(self, tx: Transaction, log: str, item: Item, parked: set[str]) -> None:
-        episode = self._handler.episode_of(item.body) or ""
-        raw = item.body.SerializeToString(deterministic=True)
-        if episode in parked:
+        episode = (self._handler.episode_of(item.body) if item.body.WhichOneof("content") else None) or ""
+
+        def park(reason: str, *, own_fault: bool = False) -> None:
             quarantine.park(
-                tx, log, item.position, episode, raw, "queued-behind", own_fault=False, at=self._now()
+                tx, log, item.position, episode, item.raw, reason, own_fault=own_fault, at=self._now()
             )
+            if episode:
+                parked.add(episode)
+
+        if episode in parked:
+            park("queued-behind")
             return
         try:
             with tx.savepoint():
                 self._handler.apply(tx, [item])
             self._faults.note(False)
-        except OperationalError:
+        except _DATABASE_TROUBLE:
             raise
         except RowFault as fault:
-            quarantine.park(
-                tx, log, item.position, episode, raw, fault.reason, own_fault=False, at=self._now()
-            )
-            parked.add(episode)
+            park(fault.reason)
         except Exception as fault:
             _log.error("row failed", extra={"fault": type(fault).__name__})
             self._faults.note(True)
             if self._faults.exceeded:
                 raise ReaderStopped from fault
-            quarantine.park(tx, log, item.position, episode, raw, "internal", own_fault=True, at=self._now())
-            parked.add(episode)
-        if "" in parked:
-            parked.discard("")
+            park("internal", own_fault=True)
 
     def retry(self, log: str, episode_id: str) -> tuple[int, int]:
-        """Apply an episode's parked rows again, in order, up to the first that fails. Returns (applied, still parked)."""
+        """Apply an episode's parked rows again, in order, up to the first that fails. Returns (applied, still parked).
 
+        Rows without an episode ("") hold nobody up: each is tried.
+        """
         return self._database.run(lambda tx: self.retry_in(tx, log, episode_id))
 
     def retry_in(self, tx: Transaction, log: str, episode_id: str) -> tuple[int, int]:
@@ -280,18 +302,21 @@ class LogReader:
         lock_cursor(tx, log)
         applied = 0
         for row in quarantine.rows_of(tx, log, episode_id):
-            item = Item(log, Position(row.epoch, row.sequence, b""), RowBody.FromString(row.body))
             try:
+                body = RowBody.FromString(row.body)
                 with tx.savepoint():
+                    item = Item(log, Position(row.epoch, row.sequence, b""), body, row.body)
                     self._handler.apply(tx, [item])
-            except OperationalError:
+            except _DATABASE_TROUBLE:
                 raise
             except Exception as fault:  # noqa: BLE001 - the row stays parked with its reason
                 reason = fault.reason if isinstance(fault, RowFault) else "internal"
                 quarantine.failed_again(
                     tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault)
                 )
-                break
+                if episode_id:
+                    break
+                continue
             quarantine.release(tx, log, row.sequence)
             applied += 1
         return applied, len(quarantine.rows_of(tx, log, episode_id))
@@ -308,14 +333,14 @@ class LogReader:
 
 
 def _unbroken_run(rows: Sequence[LogRow]) -> list[LogRow]:
-    """*rows* up to the first gap; a sequence given twice is taken once."""
+    """*rows* up to the first gap or the next epoch; a sequence given twice is taken once."""
     run = [rows[0]]
     for row in rows[1:]:
         if row.sequence == run[-1].sequence:
             if row.signature and not run[-1].signature:
                 run[-1] = row
             continue
-        if row.sequence != run[-1].sequence + 1:
+        if row.sequence != run[-1].sequence + 1 or row.epoch != run[-1].epoch:
             break
         run.append(row)
     return run
@@ -352,11 +377,14 @@ def lock_cursor(tx: Transaction, log: str) -> tuple[Position, str]:
 
 
 def cursor_of(tx: Transaction, log: str) -> Position:
+    return place_of(tx, log)[0]
+
+
+def place_of(tx: Transaction, log: str) -> tuple[Position, str]:
+    """As `lock_cursor`, without the lock: for telling, not for applying."""
     cursor = tables_of(tx.database.metadata).cursor
-    row = tx.first(select(cursor.c.epoch, cursor.c.sequence, cursor.c.hash).where(cursor.c.log == log))
-    return (
-        Position(FIRST_EPOCH, 0, GENESIS_HASH) if row is None else Position(row.epoch, row.sequence, row.hash)
-    )
+    row = tx.first(select(cursor).where(cursor.c.log == log))
+    return (START, "") if row is None else (Position(row.epoch, row.sequence, row.hash), row.stopped)
 
 
 def move_cursor(tx: Transaction, log: str, to: Position) -> None:

@@ -1,6 +1,8 @@
 """Bringing a log's rows to Kafka, fast and never surely: what it loses, Sync finds."""
 
 import logging
+from collections.abc import Callable
+from itertools import takewhile
 
 from sqlalchemy import select, update
 
@@ -24,7 +26,16 @@ class Relay:
     The mark moves after the broker has acknowledged, so a row may be published twice; readers skip duplicates.
     """
 
-    def __init__(self, database: Database, transport: Transport, sign: Sign, source: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        transport: Transport,
+        sign: Sign,
+        source: str,
+        may_publish: Callable[[Transaction, list[str]], set[str]] = lambda tx, names: set(names),
+    ) -> None:
+        """*may_publish*: which of these logs may leave now."""
+        self._may_publish = may_publish
         self._database = database
         self._transport = transport
         self._sign = sign
@@ -50,55 +61,56 @@ class Relay:
             .where(head.c.sequence > head.c.published)
             .order_by(head.c.log)
         )
-        return [(row.log, row.published) for row in tx.all(query)]
+        due = [(row.log, row.published) for row in tx.all(query)]
+        allowed = self._may_publish(tx, [name for name, _ in due]) if due else set()
+        return [(name, published) for name, published in due if name in allowed]
 
     def _publish(self, name: str, published: int) -> bool:
+        """Bring the next rows of one log. False if Kafka does not take anything now."""
         with self._database.reading() as tx:
             rows = logs.read(tx, name, published, BATCH_ROWS)
-        if not rows:
-            return True
-        sign_batch(name, rows, self._sign)
-        fitting = [row for row in rows if row.ByteSize() <= LARGEST_RECORD]
+        # Up to the first that is too large, and that one by itself: what is signed last must be what arrives last.
+        fitting = list(takewhile(lambda row: row.ByteSize() <= LARGEST_RECORD, rows))
         try:
-            if self._publisher is None:
-                self._transport.ensure_topics([name])
-                self._publisher = self._transport.publisher()
-            self._publisher.publish(name, [self._record(name, row) for row in fitting])
+            if fitting:
+                self._send(name, fitting)
+                self._mark(name, fitting[-1])
+            elif rows:
+                self._mark(name, rows[0], grpc_only=True)
         except PublishFailed as failed:
-            if failed.too_large and len(rows) > 1:
-                return self._one_by_one(name, rows)
-            if failed.too_large:
-                self._mark(name, rows[-1].sequence, grpc_only=rows)
-                return True
-            self._failed(failed)
-            return False
-        self.failing = False
-        self._mark(name, rows[-1].sequence, grpc_only=[row for row in rows if row not in fitting])
+            if failed.retriable:
+                return self._failed()
+            return self._one_by_one(name, fitting)
         return True
 
     def _one_by_one(self, name: str, rows: list[LogRow]) -> bool:
-        """One row that the broker refuses for good does not block its log."""
-        publisher = self._publisher
-        assert publisher is not None
+        """A row that the broker refuses for good does not block its log."""
         for row in rows:
-            sign_batch(name, [row], self._sign)
+            # By a new producer, in case it was the old one that would never do it again.
+            self.close()
             try:
-                publisher.publish(name, [self._record(name, row)])
-                self._mark(name, row.sequence, grpc_only=[])
+                self._send(name, [row])
             except PublishFailed as failed:
-                if not failed.too_large:
-                    self._failed(failed)
-                    return False
-                self._mark(name, row.sequence, grpc_only=[row])
+                if failed.retriable:
+                    return self._failed()
+                self._mark(name, row, grpc_only=True)
+            else:
+                self._mark(name, row)
         return True
 
-    def _failed(self, failed: PublishFailed) -> None:
+    def _send(self, name: str, rows: list[LogRow]) -> None:
+        sign_batch(name, rows, self._sign)
+        if self._publisher is None:
+            self._transport.ensure_topics([name])
+            self._publisher = self._transport.publisher()
+        self._publisher.publish(name, [self._record(name, row) for row in rows])
+        self.failing = False
+
+    def _failed(self) -> bool:
         if not self.failing:
-            _log.warning("Kafka does not take rows; gRPC carries them", extra={"retriable": failed.retriable})
+            _log.warning("Kafka does not take rows; gRPC carries them")
         self.failing = True
-        if self._publisher is not None and not failed.retriable:
-            self._publisher.close()
-            self._publisher = None
+        return False
 
     def _record(self, name: str, row: LogRow) -> tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]:
         """CloudEvents 1.0 in binary mode; the id is the row's place, which tells nothing about anybody."""
@@ -111,27 +123,26 @@ class Relay:
         )
         return name.encode(), row.SerializeToString(), headers
 
-    def _mark(self, name: str, sequence: int, grpc_only: list[LogRow]) -> None:
+    def _mark(self, name: str, row: LogRow, *, grpc_only: bool = False) -> None:
+        """The log is published up to *row*, which Kafka holds unless it is *grpc_only*."""
         tables = tables_of(self._database.metadata)
 
         def work(tx: Transaction) -> None:
             tx.execute(
                 update(tables.head)
-                .where(tables.head.c.log == name, tables.head.c.published < sequence)
-                .values(published=sequence)
+                .where(tables.head.c.log == name, tables.head.c.published < row.sequence)
+                .values(published=row.sequence)
             )
             if grpc_only:
                 tx.execute(
                     update(tables.log)
-                    .where(
-                        tables.log.c.log == name,
-                        tables.log.c.sequence.in_([row.sequence for row in grpc_only]),
-                    )
+                    .where(tables.log.c.log == name, tables.log.c.sequence == row.sequence)
                     .values(grpc_only=True)
                 )
 
         self._database.run(work)
 
     def close(self) -> None:
-        if self._publisher is not None:
-            self._publisher.close()
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.close()

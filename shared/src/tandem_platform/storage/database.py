@@ -1,5 +1,6 @@
 """One way to read and write SQLite and PostgreSQL."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,9 @@ from sqlalchemy import Connection, CursorResult, Executable, MetaData, Row, Sele
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from tandem_platform.storage.wakeup import CHANNEL, Wakeup
+from tandem_platform.storage.wakeup import CHANNEL, CommitWatcher, Wakeup
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Lock = Literal["exclusive", "shared"]
@@ -92,6 +95,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writer = threading.Lock()
         self._writing_thread: int | None = None
+        self._watcher: CommitWatcher | None = None
         if self.is_sqlite:
             self.engine = create_engine(
                 self.url,
@@ -179,9 +183,19 @@ class Database:
     def notify(self) -> None:
         """Wake the waiters of a commit, in other processes too; on SQLite those see it by ``data_version``."""
         self.wakeup.notify()
-        if not self.is_sqlite:
+        if self.is_sqlite:
+            return
+        try:
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text(f"NOTIFY {CHANNEL}"))
+        except DBAPIError as fault:
+            # What was committed stays committed: nobody may be told otherwise because a hint was lost.
+            _log.warning("other processes were not woken", extra={"fault": type(fault).__name__})
+
+    def watch(self) -> None:
+        """Let this process's waiters be woken by other processes' commits, too, until `close`."""
+        self._watcher = CommitWatcher(self.url, self.wakeup)
+        self._watcher.start()
 
     def create_all(self) -> None:
         self.metadata.create_all(self.engine)
@@ -192,6 +206,8 @@ class Database:
             return str(connection.exec_driver_sql(query).scalar_one())
 
     def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
         self.engine.dispose()
 
 

@@ -76,6 +76,8 @@ class CommitWatcher:
             try:
                 with psycopg.connect(conninfo, autocommit=True, connect_timeout=5) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
+                    # Whatever was committed while nobody listened.
+                    self._wakeup.notify()
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=0.5, stop_after=1):
                             self._wakeup.notify()

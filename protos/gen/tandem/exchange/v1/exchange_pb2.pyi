@@ -668,7 +668,7 @@ class LogRow(_message.Message):
     body: _builtins.bytes
     """A serialised RowBody; empty in a void."""
     void_reason: _builtins.str
-    """Why the row is void: "revoked", "held", "closed", "shredded"; empty if it is not."""
+    """Why the row is void: "revoked", "held", "denied", "closed", "catching-up", "shredded"; empty if it is not."""
     signature: _builtins.bytes
     """On the last row of a batch: Ed25519 by the log's writer over log name, epoch, sequence and hash. It covers all rows before it."""
     def __init__(
@@ -754,6 +754,7 @@ class SyncRequest(_message.Message):
     REVOCATIONS_KNOWN_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     KAFKA_FAILING_FIELD_NUMBER: _builtins.int
+    REPLAYING_FIELD_NUMBER: _builtins.int
     commands_known: _builtins.int
     """The highest command number that the clinic holds an answer for."""
     revocations_known: _builtins.int
@@ -761,6 +762,8 @@ class SyncRequest(_message.Message):
     wait: _builtins.bool
     """Wait until a head moves or the hub's period ends."""
     kafka_failing: _builtins.bool
+    replaying: _builtins.bool
+    """Commands that the hub has lost are queued here to go again: until they are answered, nothing may be released."""
     @_builtins.property
     def uplink_head(self) -> Global___LogPosition: ...
     @_builtins.property
@@ -774,10 +777,11 @@ class SyncRequest(_message.Message):
         revocations_known: _builtins.int = ...,
         wait: _builtins.bool = ...,
         kafka_failing: _builtins.bool = ...,
+        replaying: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["downlink_cursor", b"downlink_cursor", "uplink_head", b"uplink_head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands_known", b"commands_known", "downlink_cursor", b"downlink_cursor", "kafka_failing", b"kafka_failing", "revocations_known", b"revocations_known", "uplink_head", b"uplink_head", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands_known", b"commands_known", "downlink_cursor", b"downlink_cursor", "kafka_failing", b"kafka_failing", "replaying", b"replaying", "revocations_known", b"revocations_known", "uplink_head", b"uplink_head", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -831,7 +835,7 @@ class SyncResponse(_message.Message):
     uplink_stopped: _builtins.str
     """Set while an uplink row cannot be applied at all: the log stands still until an operator acts."""
     push_wanted: _builtins.bool
-    """Push is wanted now: a Kafka gap, a restored hub or an expected row that did not come."""
+    """Push is wanted now: a hub that may have been restored lacks rows, which Kafka will not bring again."""
     @_builtins.property
     def uplink_cursor(self) -> Global___LogPosition:
         """How far the hub has applied the caller's uplink."""
@@ -947,7 +951,7 @@ class ReadResponse(_message.Message):
     DOWNLINK_HEAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogRow]:
-        """The last row is signed."""
+        """Of one epoch, which is that of the position asked for; none if that is not a place of the log: sync then. The last is signed."""
 
     @_builtins.property
     def downlink_head(self) -> Global___LogPosition: ...
@@ -1023,7 +1027,7 @@ class OpenEpochRequest(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
-    """Must be the epoch of the hub's cursor plus one."""
+    """Above the epoch of the hub's cursor."""
     signature: _builtins.bytes
     """Ed25519 by the clinic over log name, epoch and position."""
     @_builtins.property

@@ -1,10 +1,11 @@
 """ExchangeService."""
 
 import random
+import threading
 import time
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_platform.errors import Code, Refusal
@@ -20,13 +21,16 @@ from tandem_platform.exchange.rows import (
     uplink,
 )
 from tandem_platform.rpc.dispatch import Call
-from tandem_platform.storage import Database
+from tandem_platform.storage import Database, Transaction
 from tandem_referral.grpc.pages import PageTokens, page_size
 from tandem_referral.store import keys
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.tables import exchange
 from tandem_referral.usecases import sync
 from tandem_referral.usecases.hub_time import HubTime
+
+LONGEST_SLICE = 1.0
+"""Seconds that a waiting Sync goes without a look of its own."""
 
 
 class UplinkStopped(Refusal):
@@ -47,6 +51,19 @@ class ReaderAtFault(Refusal):
             "READER_STOPPED",
             "the hub has stopped reading after faults of its own",
             way_out="nothing is lost; try again later",
+        )
+
+
+class RowsNotSigned(Refusal):
+    """By no key that the hub knows of the caller: it may have lost the newest bundle, or not been told of it yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "ROWS_NOT_SIGNED",
+            "the rows are not signed by the practice's newest published key",
+            field="rows",
+            way_out="publish the key bundle, then push again",
         )
 
 
@@ -86,8 +103,7 @@ class ExchangeServicer:
         self._sign = sign
         self._pages = pages
         self._period = period
-        self._most_waiting = most_waiting
-        self._waiting = 0
+        self._places = threading.BoundedSemaphore(most_waiting)
         self._ending = False
 
     def end_waiting(self) -> None:
@@ -96,49 +112,49 @@ class ExchangeServicer:
         self._database.wakeup.notify()
 
     def Sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncResponse:
-        """Answers at once if either side lacks something, else when the clinic's downlink head moves or the period ends."""
-        while True:
-            seen = self._database.wakeup.count
-            response = self._synced(request, call.caller.id)
-            remaining = min(self._period, call.remaining() - 1.0)
-            if (
-                not request.wait
-                or remaining <= 0
-                or self._waiting >= self._most_waiting
-                or _has_news(request, response)
-            ):
-                break
-            self._waiting += 1
-            try:
-                if not self._wait_for_head(call, seen, response.downlink_head.sequence, remaining):
-                    break
-            finally:
-                self._waiting -= 1
-        response.next_after.FromTimedelta(self._next_after(request))
+        """Answers at once if the clinic has something to do, else when its downlink's head moves or the period ends."""
+        seen = self._database.wakeup.count
+        response = self._synced(request, call.caller.id)
+        if not request.wait:
+            response.next_after.FromTimedelta(self._pause(request))
+        elif not _has_news(request, response):
+            if self._places.acquire(blocking=False):
+                try:
+                    self._wait_for_head(call, seen, response.downlink_head.sequence)
+                finally:
+                    self._places.release()
+                # What was said before the wait is old by now.
+                response = self._synced(request, call.caller.id)
+            else:
+                response.next_after.FromTimedelta(self._pause(request))
         return response
 
     def _synced(self, request: pb.SyncRequest, practice_id: str) -> pb.SyncResponse:
-        return self._database.run(
+        response, catches_up = self._database.run(
             lambda tx: sync.synced(tx, request, practice_id, self._time.decision_time(tx))
         )
+        if catches_up:
+            self._database.run(lambda tx: sync.catch_up(tx, practice_id, self._time.decision_time(tx)))
+        return response
 
-    def _wait_for_head(self, call: Call, seen: int, head: int, seconds: float) -> bool:
-        """True once the caller's downlink head is not *head* any more; False when the period is over."""
-        until = time.monotonic() + seconds
-        name = downlink(call.caller.id)
+    def _wait_for_head(self, call: Call, seen: int, head: int) -> None:
+        """Until the caller's downlink head is not *head* any more, another run has begun or the period is over."""
+        until = time.monotonic() + min(self._period, call.remaining() - 1.0)
         table = exchange.head
+        sequence = select(table.c.sequence).where(table.c.log == downlink(call.caller.id)).scalar_subquery()
+        query = select(syncs.current_run.label("run"), sequence.label("sequence"))
+        run = None
         while not self._ending and (left := until - time.monotonic()) > 0:
-            seen = self._database.wakeup.wait(seen, left)
             with self._database.reading() as tx:
-                row = tx.first(select(table.c.sequence).where(table.c.log == name))
-            if row is not None and row.sequence != head:
-                return True
-        return False
+                row = tx.first(query)
+            assert row is not None
+            if (row.sequence or 0) != head or row.run != (run := run or row.run):
+                return
+            # In slices, because another process's word of its commit may be lost.
+            seen = self._database.wakeup.wait(seen, min(left, LONGEST_SLICE))
 
-    def _next_after(self, request: pb.SyncRequest) -> timedelta:
-        """At once after a wait; jittered, so that clinics which lost Kafka together do not come back together."""
-        if request.wait and self._waiting < self._most_waiting:
-            return timedelta(0)
+    def _pause(self, request: pb.SyncRequest) -> timedelta:
+        """Jittered, so that clinics which lost Kafka together do not come back together."""
         return timedelta(
             seconds=random.uniform(0.2, 1.0)
             if request.kafka_failing
@@ -146,12 +162,17 @@ class ExchangeServicer:
         )
 
     def Push(self, request: pb.PushRequest, call: Call) -> pb.PushResponse:
+        name = uplink(call.caller.id)
         try:
-            applied = self._uplinks.apply(uplink(call.caller.id), list(request.rows), authoritative=True)
+            applied = self._uplinks.apply(name, list(request.rows), authoritative=True)
         except LogStopped as stopped:
             raise UplinkStopped(stopped.reason) from None
         except ReaderStopped:
             raise ReaderAtFault from None
+        if applied.broken:
+            raise RowsNotSigned
+        if applied.rows:
+            self._database.run(lambda tx: _count_rescued(tx, name, applied.rows))
         return pb.PushResponse(uplink_cursor=applied.cursor.to_message())
 
     def Read(self, request: pb.ReadRequest, call: Call) -> pb.ReadResponse:
@@ -178,7 +199,7 @@ class ExchangeServicer:
         if (
             bundle is None
             or after != cursor
-            or request.epoch != cursor.epoch + 1
+            or request.epoch <= cursor.epoch
             or bundle.signature_fault("exchange-head", message, request.signature, version=None, at=call.now)
             is not None
         ):
@@ -237,13 +258,23 @@ class ExchangeServicer:
         return response
 
 
+def _count_rescued(tx: Transaction, name: str, rows: int) -> None:
+    """Rows that Push brought although Kafka, as the clinic sees it, works."""
+    if not syncs.kafka_failing(tx, practice_of(name)):
+        cursor = exchange.cursor
+        tx.execute(
+            update(cursor).where(cursor.c.log == name).values(rescued_total=cursor.c.rescued_total + rows)
+        )
+
+
 def _has_news(request: pb.SyncRequest, response: pb.SyncResponse) -> bool:
-    """Whether the clinic has something to do now."""
+    """Whether the clinic has something to do now. That its uplink is on its way here is nothing to tell."""
+    ours, theirs = response.uplink_cursor, request.uplink_head
     return bool(
         response.downlink_head.sequence != request.downlink_cursor.sequence
-        or response.uplink_cursor.sequence != request.uplink_head.sequence
-        or response.uplink_cursor.hash != request.uplink_head.hash
-        or response.revocations
         or response.downlink_epoch
-        or request.commands_known > response.commands_committed
+        or response.revocations
+        or response.push_wanted
+        or ours.sequence > theirs.sequence
+        or (ours.sequence == theirs.sequence and ours.hash != theirs.hash)
     )

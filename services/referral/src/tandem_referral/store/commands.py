@@ -14,6 +14,7 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.rpc.dispatch import Run
 from tandem_platform.rpc.status import refusal_in, status_of
 from tandem_platform.storage.database import Database, Transaction
+from tandem_referral.store import sync
 from tandem_referral.store.tables import command, command_count
 
 # Every response of a command has its receipt in field 1. Two encodings of a message, one after the other,
@@ -29,6 +30,18 @@ class RequestIdReused(Refusal):
             "this request_id was used with a different body",
             field="request_id",
             way_out="make a new request_id for a new command; to repeat the old one, send the same body",
+        )
+
+
+class SyncFirst(Refusal):
+    """This database may be a backup: what it lost of the caller's commands must come before anything new."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Code.UNAVAILABLE,
+            "SYNC_FIRST",
+            "the hub has started anew and takes your commands after you have synced",
+            way_out="call Sync, then send the command again",
         )
 
 
@@ -104,6 +117,9 @@ class RememberedCommands:
         return bytes(known.answer)
 
     def _serve(self, tx: Transaction, this: _Command, run: Run) -> bytes:
+        # Opening an epoch is a part of syncing, and loses its place to no other command.
+        if not this.method.startswith("/tandem.exchange.") and not sync.takes_commands(tx, this.practice_id):
+            raise SyncFirst
         response = run(tx)
         # After everything that the command locks but audit heads and logs, and held to the commit:
         # a caller's commands are numbered in the order in which they are committed.
@@ -124,6 +140,14 @@ def is_answered(tx: Transaction, practice_id: str, request_id: str) -> bool:
     """Whether a command of the practice, of any method, has its answer or refusal."""
     query = select(command.c.method).where(
         command.c.practice_id == practice_id, command.c.request_id == request_id
+    )
+    return tx.first(query.limit(1)) is not None
+
+
+def was_refused(tx: Transaction, practice_id: str, request_id: str) -> bool:
+    """Whether a command of the practice has a refusal for its answer."""
+    query = select(command.c.method).where(
+        command.c.practice_id == practice_id, command.c.request_id == request_id, command.c.refusal.is_not(None)
     )
     return tx.first(query.limit(1)) is not None
 

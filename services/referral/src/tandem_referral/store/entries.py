@@ -232,6 +232,19 @@ def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
     return tx.all(query)
 
 
+def scopes_under_way(tx: Transaction, recipient: str) -> list[Scope]:
+    """Scopes of which releases are on the recipient's downlink that it has not acknowledged."""
+    log = exchange.log
+    name = downlink(recipient)
+    query = (
+        select(entry.c.episode_id, entry.c.origin_practice_id)
+        .distinct()
+        .join(log, log.c.entry_id == entry.c.entry_id)
+        .where(log.c.log == name, log.c.sequence > acknowledged(tx, name), log.c.void_reason == "")
+    )
+    return sorted(Scope(row.episode_id, row.origin_practice_id, recipient) for row in tx.all(query))
+
+
 def delivered(
     tx: Transaction, origin: str, recipient: str, hashes: Mapping[str, bytes], now: datetime
 ) -> list[str]:

@@ -242,16 +242,22 @@ def revocations_above(tx: Transaction, recipient: str, number: int) -> Sequence[
     )
 
 
-def acknowledge_revocation(tx: Transaction, recipient: str, permission_id: str, now: datetime) -> None:
-    tx.execute(
+def acknowledge_revocation(
+    tx: Transaction, recipient: str, permission_id: str, version: int, now: datetime
+) -> bool:
+    """Whether this is the first time that it is acknowledged."""
+    statement = (
         update(revocation)
         .where(
             revocation.c.recipient_practice_id == recipient,
             revocation.c.permission_id == permission_id,
+            revocation.c.permission_version <= version,
             revocation.c.acknowledged_at.is_(None),
         )
         .values(acknowledged_at=now)
+        .returning(revocation.c.number)
     )
+    return bool(tx.execute(statement).all())
 
 
 def not_active_now(tx: Transaction, permission_ids: Iterable[str], now: datetime) -> set[str]:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.storage import Transaction
-from tandem_referral.store.tables import hub_state, practice_sync
+from tandem_referral.store.tables import exchange, hub_state, practice_sync
 
 current_run = select(hub_state.c.run).where(hub_state.c.id == 1).scalar_subquery()
 """The hub's run that all its processes are in; a new one begins with every start of a process that clinics call."""
@@ -22,25 +22,55 @@ def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
     return {row.practice_id for row in tx.all(query)}
 
 
+def note_caught_up(tx: Transaction, practice_id: str) -> None:
+    """In the run in which its commands are taken. It stays so in this run, whatever a late answer of an older call says."""
+    tx.execute(
+        update(practice_sync)
+        .where(practice_sync.c.practice_id == practice_id, practice_sync.c.commands_in_run == current_run)
+        .values(caught_up_in_run=current_run)
+    )
+
+
+def takes_commands(tx: Transaction, practice_id: str) -> bool:
+    """Whether commands of this caller are served now. Whoever has never synced has nothing that this database could have lost."""
+    query = select(practice_sync.c.commands_in_run == current_run).where(
+        practice_sync.c.practice_id == practice_id
+    )
+    row = tx.first(query)
+    return row is None or bool(row[0])
+
+
+def kafka_failing(tx: Transaction, practice_id: str) -> bool:
+    """Whether the practice last said so."""
+    row = tx.first(select(practice_sync.c.kafka_failing).where(practice_sync.c.practice_id == practice_id))
+    return row is None or bool(row.kafka_failing)
+
+
 def note(
     tx: Transaction,
     practice_id: str,
     now: datetime,
     *,
-    caught_up: bool,
+    takes_commands: bool,
     commands_known: int,
     kafka_failing: bool,
 ) -> None:
-    """The practice has synced. Once caught up in a run it stays so, whatever a late answer of an older call says."""
+    """The practice has synced."""
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {"last_sync_at": now, "commands_known": commands_known, "kafka_failing": kafka_failing}
-    if caught_up:
-        values["caught_up_in_run"] = current_run
+    if takes_commands:
+        values["commands_in_run"] = current_run
     tx.execute(
         insert(practice_sync)
         .values(practice_id=practice_id, **values)
         .on_conflict_do_update(index_elements=["practice_id"], set_=values)
     )
+
+
+def rescued_total(tx: Transaction) -> int:
+    """Rows of all uplinks that only Push has brought although Kafka worked, as far as anybody knew."""
+    row = tx.first(select(func.coalesce(func.sum(exchange.cursor.c.rescued_total), 0)))
+    return 0 if row is None else int(row[0])
 
 
 def all_practices(tx: Transaction) -> Sequence[Row[Any]]:

@@ -330,6 +330,8 @@ practice_sync = Table(
     Column("last_sync_at", UtcTime, nullable=False),
     # The run of the hub in which the clinic has synced and replayed; releases wait for it.
     Column("caught_up_in_run", String, nullable=False, server_default=""),
+    # The run in which its commands are taken: it has synced, and what the hub may have lost goes first.
+    Column("commands_in_run", String, nullable=False, server_default=""),
     Column("commands_known", BigInteger, nullable=False, server_default="0"),
     Column("kafka_failing", Boolean, nullable=False, server_default="0"),
 )

@@ -108,6 +108,8 @@ def deny(tx: Transaction, wanted: Permission, by: str, now: datetime) -> tuple[P
         voided = len(voided_ids)
         if voided_ids:
             _notice(tx, made, "withdrawn", voided_ids, now)
+            # What it does not forbid is released anew.
+            entries.ask_sweep(tx, scope, now)
     return made, voided
 
 
@@ -172,6 +174,13 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
     if not over or fresh.effect == EFFECT_DENY:
         entries.ask_sweep(tx, scope, now)
     visibility.review(tx, scope, now)
+
+
+def withdraw(tx: Transaction, scope: Scope, now: datetime) -> None:
+    """Void what is on its way in *scope*, to be decided about anew."""
+    permissions.lock_scope_exclusive(tx, scope)
+    if _void_undelivered(tx, scope, "catching-up", now):
+        entries.ask_sweep(tx, scope, now)
 
 
 def close_scope(tx: Transaction, episode_id: str, now: datetime) -> None:

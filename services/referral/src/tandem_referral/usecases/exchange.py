@@ -80,6 +80,9 @@ class UplinkHandler:
             sealed, origin = item.body.entry, practice_of(item.log)
             if sealed.labels.entry_id in known:
                 continue
+            if sealed.labels.episode_id not in episodes and _follows_a_refusal(tx, item, origin):
+                # The command that would have opened its episode was refused: there is nobody to keep it for.
+                continue
             scope = _scope_of(sealed, origin, episodes)
             _verify(tx, sealed, origin, now)
             known.add(sealed.labels.entry_id)
@@ -121,6 +124,11 @@ class UplinkHandler:
 def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
     rows = tx.all(select(episode).where(episode.c.episode_id.in_(sorted(episode_ids))))
     return {row.episode_id: row for row in rows}
+
+
+def _follows_a_refusal(tx: Transaction, item: Item, origin: str) -> bool:
+    request_id = item.body.after_request_id
+    return bool(request_id) and commands.was_refused(tx, origin, request_id)
 
 
 def _scope_of(sealed: SealedEntry, origin: str, episodes: dict[str, Row[Any]]) -> Scope:
@@ -190,7 +198,11 @@ def note_acknowledged(
     row = permissions.find_visible(tx, acknowledged.permission_id, recipient)
     if row is None or row.recipient_practice_id != recipient:
         raise RowFault("unknown-permission")
-    permissions.acknowledge_revocation(tx, recipient, row.permission_id, now)
+    if not permissions.acknowledge_revocation(
+        tx, recipient, row.permission_id, acknowledged.permission_version, now
+    ):
+        # Told again by a recipient who was restored from a backup.
+        return
     entries.kept(tx, list(acknowledged.kept_entry_ids), recipient)
     for chain, counterpart in (
         (row.discloser_practice_id, recipient),

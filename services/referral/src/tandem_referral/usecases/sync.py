@@ -6,24 +6,33 @@ from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_platform.exchange import log, quarantine, reader
 from tandem_platform.exchange.rows import Position, downlink, uplink
 from tandem_platform.storage import Transaction
-from tandem_referral.store import commands, permissions, sync
+from tandem_referral.store import commands, entries, permissions, sync
+from tandem_referral.usecases import consent
 
 MOST_ROWS = 500
 
 
-def synced(tx: Transaction, request: pb.SyncRequest, practice_id: str, now: datetime) -> pb.SyncResponse:
-    """Note where the clinic stands, reopen its downlink if this database has lost rows of it, and say where the hub stands."""
+def synced(
+    tx: Transaction, request: pb.SyncRequest, practice_id: str, now: datetime
+) -> tuple[pb.SyncResponse, bool]:
+    """Note where the clinic stands, reopen its downlink if this database has lost rows of it, and say where the hub stands.
+
+    Also whether `catch_up` is to follow. Not after a reopening: what was appended anew has to be acknowledged first.
+    """
     response = pb.SyncResponse()
     up, down = uplink(practice_id), downlink(practice_id)
-    _reopen_if_lost(tx, down, Position.from_message(request.downlink_cursor), response)
+    # The uplink's cursor is read without its lock, which comes before that of the downlink's head and may be held for long.
+    cursor, stopped = reader.place_of(tx, up)
+    reopened = _reopen_if_lost(tx, down, Position.from_message(request.downlink_cursor), response)
     log.acknowledge(tx, down, request.downlink_cursor.sequence)
-    cursor, stopped = reader.lock_cursor(tx, up)
     committed = commands.commands_committed(tx, practice_id)
+    nothing_lost = request.commands_known <= committed and not request.replaying
+    first = practice_id not in sync.caught_up(tx, [practice_id])
     sync.note(
         tx,
         practice_id,
         now,
-        caught_up=request.commands_known <= committed,
+        takes_commands=nothing_lost or request.replaying,
         commands_known=request.commands_known,
         kafka_failing=request.kafka_failing,
     )
@@ -31,7 +40,7 @@ def synced(tx: Transaction, request: pb.SyncRequest, practice_id: str, now: date
     response.downlink_head.CopyFrom(log.head_of(tx, down).to_message())
     response.commands_committed = committed
     response.uplink_stopped = stopped
-    response.push_wanted = request.uplink_head.sequence > cursor.sequence
+    response.push_wanted = first and nothing_lost and request.uplink_head.sequence > cursor.sequence
     response.hub_time.FromDatetime(now)
     for row in permissions.revocations_above(tx, practice_id, request.revocations_known):
         response.revocations.add(
@@ -40,32 +49,48 @@ def synced(tx: Transaction, request: pb.SyncRequest, practice_id: str, now: date
     for row in quarantine.listed(tx, up):
         parked = response.quarantined.add(epoch=row.epoch, sequence=row.sequence, reason=row.reason)
         parked.parked_at.FromDatetime(row.parked_at)
-    return response
+    return response, first and nothing_lost and not reopened
 
 
-def _reopen_if_lost(tx: Transaction, down: str, cursor: Position, response: pb.SyncResponse) -> None:
-    """The clinic holds downlink rows that this database does not, so it comes from a backup: go on above the clinic's cursor.
+def _reopen_if_lost(tx: Transaction, down: str, cursor: Position, response: pb.SyncResponse) -> bool:
+    """Whether the clinic has to follow the downlink into a new epoch.
 
+    A cursor that is no place of this log shows that this database comes from a backup: it goes on above the clinic's cursor.
     What was acknowledged in the backup is on both sides; what came after it is appended anew, and effects have ids.
     """
-    ours = log.position_at(tx, down, cursor.sequence)
-    if ours == cursor:
-        return
-    head = log.head_of(tx, down)
-    if head.epoch > cursor.epoch and ours is not None and head.sequence >= cursor.sequence:
-        # Reopened already; the clinic has not heard yet.
-        response.downlink_reopened_after.CopyFrom(cursor.to_message())
-        response.downlink_epoch = head.epoch
-        return
-    epoch = max(head.epoch, cursor.epoch) + 1
-    log.open_epoch(tx, down, epoch, cursor, common=min(log.acknowledged(tx, down), cursor.sequence))
+    epoch = log.continuation(tx, down, cursor)
+    if epoch == cursor.epoch:
+        return False
+    if epoch is None:
+        epoch = max(log.head_of(tx, down).epoch, cursor.epoch) + 1
+        log.open_epoch(tx, down, epoch, cursor, common=min(log.acknowledged(tx, down), cursor.sequence))
     response.downlink_reopened_after.CopyFrom(cursor.to_message())
     response.downlink_epoch = epoch
+    return True
+
+
+def catch_up(tx: Transaction, practice_id: str, now: datetime) -> None:
+    """The practice has synced in this run, and nothing that it knows of is lost here: from now on it is read from and given to.
+
+    What is on its way to it from disclosers who have not caught up is taken back, because a lost revocation may forbid it;
+    when they have, it is decided about anew. A transaction of its own, because scopes are locked before logs.
+    """
+    under_way = entries.scopes_under_way(tx, practice_id)
+    there = sync.caught_up(tx, {scope.discloser for scope in under_way})
+    for scope in under_way:
+        if scope.discloser not in there:
+            consent.withdraw(tx, scope, now)
+    sync.note_caught_up(tx, practice_id)
 
 
 def read(tx: Transaction, practice_id: str, after: Position, limit: int, now: datetime) -> list[pb.LogRow]:
-    """Rows of the downlink; below the acknowledged cursor, content only under a permission that is active now."""
+    """Rows of the downlink; below the acknowledged cursor, content only under a permission that is active now.
+
+    None before the practice has caught up in this run, or above a position that Sync has to set right first.
+    """
     down = downlink(practice_id)
+    if not sync.caught_up(tx, [practice_id]) or log.continuation(tx, down, after) != after.epoch:
+        return []
     acknowledged = log.acknowledged(tx, down)
     rows = log.read(tx, down, after.sequence, min(limit or MOST_ROWS, MOST_ROWS))
     again = [row for row in rows if row.sequence <= acknowledged and row.body]

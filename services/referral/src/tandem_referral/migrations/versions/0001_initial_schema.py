@@ -225,6 +225,7 @@ def upgrade() -> None:
         sa.Column("practice_id", sa.String(), nullable=False),
         sa.Column("last_sync_at", sa.BigInteger(), nullable=False),
         sa.Column("caught_up_in_run", sa.String(), server_default="", nullable=False),
+        sa.Column("commands_in_run", sa.String(), server_default="", nullable=False),
         sa.Column("commands_known", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("kafka_failing", sa.Boolean(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("practice_id"),
