@@ -183,7 +183,8 @@ class Load:
             number += 1
             category = PERMITTED if number % 4 else WITHHELD
             if not self._record(writer, index, episode, number, category):
-                return
+                break
+        writer.close()
 
     def _record(self, writer: "_Writer", index: int, episode: Episode, number: int, category: str) -> bool:
         body = _entry(category, f"entry {index}-{number}", new_id("req"))
@@ -234,10 +235,13 @@ class _Writer:
             response = self._connection.getresponse()
             return response.status, json.loads(response.read() or b"null")
         except (OSError, http.client.HTTPException, ValueError):
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self.close()
             return None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
 def until(holds: Callable[[], Any], what: str, seconds: float = 30) -> None:

@@ -28,17 +28,18 @@ def test_fifty_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) 
     plan = [KINDS[number % len(KINDS)] for number in range(KILLS)]
     chance.shuffle(plan)
     killed: Counter[str] = Counter()
-    with_transaction, rates = 0, []
+    with_transaction, between = 0, []
     for kind in plan:
-        rates.append(_acknowledged_a_second(a_field, BETWEEN))
+        between.append(_acknowledged_within(a_field, BETWEEN))
         with_transaction += _kill(a_field, kind)
         killed[kind] += 1
     load.stop()
     verdict = _settled(a_field)
+    rate = sum(between) / (BETWEEN * len(between))
     figures = {
         "kills": dict(killed),
         "with a transaction open": with_transaction,
-        "acknowledged a second between kills, median": round(sorted(rates)[len(rates) // 2], 1),
+        "acknowledged a second between kills": round(rate, 1),
         "verdict": str(verdict),
     }
     print(json.dumps(figures))
@@ -46,7 +47,7 @@ def test_fifty_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) 
     assert verdict.permitted > 500
     assert min(killed.values()) >= 5 * KILLS // 50
     assert with_transaction >= 20 * KILLS // 50
-    assert sorted(rates)[len(rates) // 2] >= 50
+    assert rate >= 50
 
 
 def test_the_checker_finds_each_fault_that_it_looks_for(a_field: Field) -> None:
@@ -97,10 +98,10 @@ def _settled(field: Field, seconds: float = 60) -> Verdict:
         time.sleep(0.2)
 
 
-def _acknowledged_a_second(field: Field, seconds: float) -> float:
-    before, began = field.ledger.acknowledged, time.monotonic()
+def _acknowledged_within(field: Field, seconds: float) -> int:
+    before = field.ledger.acknowledged
     time.sleep(seconds)
-    return (field.ledger.acknowledged - before) / (time.monotonic() - began)
+    return field.ledger.acknowledged - before
 
 
 def _kill(field: Field, kind: str) -> bool:
