@@ -12,7 +12,7 @@ from faults.field import PERMITTED, Field, Load, until
 from support.proxy import Proxy
 from tandem_ops.network.members import database_url
 
-OUTAGE = float(os.environ.get("TANDEM_OUTAGE", "60"))
+OUTAGE = 60 if os.environ.get("TANDEM_LONG") else 12
 RATE = 50
 WITHIN = 2.0
 """Seconds from the commit at one practice to the projection of the other."""

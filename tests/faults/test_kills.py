@@ -1,4 +1,4 @@
-"""Fifty kills under load: nothing lost, nothing doubled, order kept, nothing released without permission."""
+"""Kills under load, fifty in the long form: nothing lost, nothing doubled, order kept, nothing released without permission."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from faults.field import PERMITTED, WITHHELD, Field, Load, until
 from tandem_ops.network.members import database_url
 from tandem_ops.network.process import MemberProcess
 
-KILLS = int(os.environ.get("TANDEM_KILLS", "50"))
+KILLS = 50 if os.environ.get("TANDEM_LONG") else 12
 KINDS = ("hub", "juniper", "riverbend", "broker")
 BETWEEN = 0.8
 """Seconds of load between a process serving again and the next kill."""
 
 
-def test_fifty_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) -> None:
+def test_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) -> None:
     load = Load(a_field, a_field.share(10), rate=120)
     load.start()
     chance = random.Random(20261122)
@@ -44,9 +44,9 @@ def test_fifty_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) 
     }
     print(json.dumps(figures))
     assert verdict.clean, (verdict.lost[:5], verdict.doubled[:5], verdict.out_of_order[:5], verdict.without_permission[:5], verdict.given_up[:5])
-    assert verdict.permitted > 500
-    assert min(killed.values()) >= 5 * KILLS // 50
-    assert with_transaction >= 20 * KILLS // 50
+    assert verdict.permitted > 10 * KILLS
+    assert min(killed.values()) >= KILLS // 10
+    assert with_transaction >= KILLS * 2 // 5
     assert rate >= 50
 
 
