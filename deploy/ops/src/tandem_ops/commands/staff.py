@@ -25,7 +25,14 @@ def command() -> None:
 
 @command.command("add", epilog=_EPILOG)
 @click.argument("name")
-@click.option("--role", "roles", type=click.Choice([role.value for role in Role]), multiple=True, required=True, help="Repeatable.")
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice([role.value for role in Role]),
+    multiple=True,
+    required=True,
+    help="Repeatable.",
+)
 @click.option("--database", required=True, metavar="URL", help="The clinic's database.")
 @json_option
 def add(name: str, roles: tuple[str, ...], database: str, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from tandem_ops.story import people
 from tandem_ops.story.expectations import eventually, expect
 from tandem_ops.story.people import NOTE_WORDS, ROBIN, SAM
-from tandem_ops.story.practice import Practice
+from tandem_ops.story.practice import Item, Practice
 from tandem_ops.story.stage import Stage
 
 Chapter = Callable[[Stage], None]
@@ -58,13 +58,25 @@ def a_referral_is_declined(stage: Stage) -> None:
     made = juniper.refers(robin, stage.ids["with alder"], "psychotherapy", form)
     referral_id = stage.ids["declined referral"] = made["referral_id"]
     alder.sees_referral(referral_id, "received")
-    say.sees(alder.name, "a referral for psychotherapy, and who the patient is; nothing clinical")
+    identity = _identity_of(alder, referral_id)
+    say.sees(alder.name, f"a referral for psychotherapy: {identity['used_name']}, {identity['pronouns']}")
+    say.because("the form that Robin signed names their contact and the referral; nothing clinical")
     juniper.sees_referral(referral_id, "received")
     say.proves("delivery is proven by the recipient's service, not assumed")
     alder.moves(referral_id, "decline", reason="capacity")
     declined = juniper.sees_referral(referral_id, "declined")
     expect("the reason comes back", declined["reason"] == "capacity", declined)
     say.sees(juniper.name, "declined: no capacity at present")
+
+
+def _identity_of(recipient: Practice, referral_id: str) -> Item:
+    """Who an inbound referral is about, as soon as that has arrived."""
+    seen = eventually(
+        f"{recipient.name} sees who the patient is",
+        lambda: recipient.referral(referral_id),
+        lambda found: found is not None and bool(found["identity"]),
+    )
+    return dict((seen or {})["identity"])
 
 
 def the_referral_is_routed_anew(stage: Stage) -> None:
@@ -101,11 +113,7 @@ def the_referral_is_routed_anew(stage: Stage) -> None:
 def the_patient_is_known(stage: Stage) -> None:
     """Riverbend takes Robin in, and both practices record what may be shared"""
     juniper, riverbend, say = stage.juniper, stage.riverbend, stage.narrator
-    eventually(
-        "who the patient is has arrived at Riverbend",
-        lambda: riverbend.referral(stage.ids["referral"]),
-        lambda seen: seen is not None and bool(seen.get("identity")),
-    )
+    _identity_of(riverbend, stage.ids["referral"])
     stage.ids["robin at riverbend"] = riverbend.takes_in(stage.ids["referral"])
     episode = stage.ids["episode"]
     stage.ids["juniper's permission"] = juniper.grants(
@@ -189,7 +197,7 @@ def a_score_is_withheld(stage: Stage) -> None:
     say.sees(juniper.name, "PHQ-9 18, withheld")
     say.because(explained["own_sentence"])
     say.sees(riverbend.name, "the appointment alone")
-    say.proves("what is withheld is invisible: no row, no gap, no number")
+    say.proves("what is withheld is invisible: nothing on the partner's side shows that it exists")
 
 
 def a_late_permission_opens_the_history(stage: Stage) -> None:
@@ -350,11 +358,7 @@ def an_evaluation_is_asked_for(stage: Stage) -> None:
     made = riverbend.refers(sam, stage.ids["with riverbend"], "medical-evaluation", form)
     referral_id, episode = made["referral_id"], made["episode_id"]
     juniper.sees_referral(referral_id, "received")
-    eventually(
-        "who the patient is has arrived at Juniper",
-        lambda: juniper.referral(referral_id),
-        lambda seen: seen is not None and bool(seen.get("identity")),
-    )
+    _identity_of(juniper, referral_id)
     there = juniper.takes_in(referral_id)
     juniper.moves(referral_id, "accept")
     juniper.moves(referral_id, "start")
