@@ -67,7 +67,7 @@ class ScriptedHub(grpc.Channel):
     def __init__(self) -> None:
         self.away = False
         self.loses_answers = False
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Answer] = dict(_CONSENTED)
         self.commands: list[tuple[str, Any]] = []
         self._remembered: dict[str, bytes] = {}
 
@@ -127,6 +127,35 @@ class ScriptedHub(grpc.Channel):
 
     def __exit__(self, *_: object) -> None:
         """Nothing is open."""
+
+
+def _granted(request: Any) -> Message:
+    response = consent_pb2.GrantConsentResponse(permission=request.permission)
+    response.permission.version, response.permission.state = 1, "active"
+    return response
+
+
+def _denied(request: Any) -> Message:
+    response = consent_pb2.DenyConsentResponse(permission=request.permission)
+    response.permission.version, response.permission.state = 1, "active"
+    return response
+
+
+def _ended(response: Any, state: str) -> Answer:
+    def end(request: Any) -> Message:
+        permission = consent_pb2.Permission(permission_id=request.permission_id, version=2, state=state)
+        made: Message = response(permission=permission)
+        return made
+
+    return end
+
+
+_CONSENTED: dict[str, Answer] = {
+    "GrantConsent": _granted,
+    "DenyConsent": _denied,
+    "RevokeConsent": _ended(consent_pb2.RevokeConsentResponse, "revoked"),
+    "HoldConsent": _ended(consent_pb2.HoldConsentResponse, "held"),
+}
 
 
 def no(code: Code, reason: str) -> Answer:

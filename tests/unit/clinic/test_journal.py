@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from support.clinics import PARTNERSHIP, AClinic, a_clinic, a_form, confirmed, no
-from tandem.consent.v1.consent_pb2 import GrantConsentResponse
 from tandem.directory.v1.directory_pb2 import SuspendPartnershipRequest
 from tandem_care.categories import Category
 from tandem_clinic.hub import journal
@@ -116,10 +115,11 @@ def test_a_revocation_does_not_depend_on_anything_but_its_grant(juniper):
         first = grant_permission(tx, juniper.clinic, juniper.clinician, asked.episode_id, terms, a_form())
         second = grant_permission(tx, juniper.clinic, juniper.clinician, asked.episode_id, terms, a_form())
         revoked = revoke_permission(tx, juniper.clinic, juniper.clinician, second.subject_id)
+    granted = juniper.hub.answers["GrantConsent"]
     juniper.hub.answers["GrantConsent"] = lambda request: (
         no(Code.FAILED_PRECONDITION, "ID_TAKEN")(request)
         if request.permission.permission_id == first.subject_id
-        else _granted(request)
+        else granted(request)
     )
     juniper.settles()
     found = states(juniper)
@@ -127,9 +127,3 @@ def test_a_revocation_does_not_depend_on_anything_but_its_grant(juniper):
     assert found[second.request_id] == found[revoked.request_id] == "answered"
     with juniper.db.reading() as tx:
         assert permissions.get(tx, first.subject_id).state == "refused"
-
-
-def _granted(request):
-    response = GrantConsentResponse(permission=request.permission)
-    response.permission.state, response.permission.version = "active", 1
-    return response

@@ -81,6 +81,17 @@ def update_patient(body: dict[str, Any], patient_id: str) -> Answer:
     )
 
 
+@api.post("/patients/<patient_id>/shred")
+@api.answer(200)
+def shred_patient(patient_id: str) -> Answer:
+    """Make everything here about a patient unreadable for good. Administrators; not while an episode is open."""
+
+    def work(tx: Transaction) -> Done:
+        return Done({"shredded_entries": patients.shred_patient(tx, clinic(), caller(), patient_id)})
+
+    return perform(work)
+
+
 @api.get("/patients/<patient_id>/episodes")
 @api.answer(200, schemas.EpisodeAnswer(many=True))
 def list_episodes(patient_id: str) -> list[Any]:

@@ -320,6 +320,16 @@ def received_under(tx: Transaction, permission_id: str) -> list[str]:
     return [row.entry_id for row in tx.all(query)]
 
 
+def shred(tx: Transaction, patient_id: str, episode_ids: list[str]) -> list[str]:
+    """Remove content and wraps of everything of a patient; the entries that had been sealed."""
+    records = select(own_entry.c.record_id).where(own_entry.c.patient_id == patient_id)
+    sealed = [sealing.entry_id for sealing in sealings_of_patient(tx, patient_id)]
+    tx.execute(sealed_entry.delete().where(sealed_entry.c.record_id.in_(records)))
+    tx.execute(update(own_entry).where(own_entry.c.patient_id == patient_id).values(content=b""))
+    tx.execute(update(received_entry).where(received_entry.c.episode_id.in_(episode_ids)).values(content=b""))
+    return sealed
+
+
 def add_receipt(
     tx: Transaction, entry_id: str, recipient_practice_id: str, content_hash: bytes, now: datetime
 ) -> bool:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
 from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.store.conflicts import insert_new
@@ -30,7 +31,7 @@ class EpisodeOpenAlready(Refusal):
             "EPISODE_OPEN_ALREADY",
             "this patient has an open episode with that partner",
             way_out="use the open episode, or close its referral first",
-            metadata={"episode_id": episode_id},
+            metadata={"episode_id": episode_id} if episode_id else None,
         )
 
 
@@ -57,7 +58,11 @@ def add(
             "opened_at": now,
         },
     )
-    return get(tx, episode_id)
+    made = find(tx, episode_id)
+    if made is None:
+        # Another transaction has just opened one: the unique index let only the first through.
+        raise EpisodeOpenAlready("")
+    return made
 
 
 def get(tx: Transaction, episode_id: str) -> Episode:
@@ -91,7 +96,10 @@ def link(tx: Transaction, episode_id: str, patient_id: str) -> None:
             way_out="correct the patient's record instead",
         )
     _refuse_second(tx, patient_id, found.partnership_id, but=episode_id)
-    tx.execute(update(episode).where(episode.c.episode_id == episode_id).values(patient_id=patient_id))
+    try:
+        tx.execute(update(episode).where(episode.c.episode_id == episode_id).values(patient_id=patient_id))
+    except IntegrityError:
+        raise EpisodeOpenAlready("") from None
 
 
 def close(tx: Transaction, episode_id: str, now: datetime) -> None:

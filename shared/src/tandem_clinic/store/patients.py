@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
+from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import ChangedMeanwhile, NotKnown
 from tandem_clinic.store.tables import patient, patient_identifier
 from tandem_clinic.store.vault import Vault
@@ -116,16 +117,17 @@ def with_identifier(tx: Transaction, vault: Vault, system: str, value: str) -> s
 
 def _keep_identifiers(tx: Transaction, vault: Vault, patient_id: str, identity: PatientIdentity) -> None:
     for each in identity.identifiers:
-        holder = with_identifier(tx, vault, each.system, each.value)
-        if holder is not None:
-            raise IdentifierTaken(holder)
-        tx.execute(
-            patient_identifier.insert().values(
-                system=each.system,
-                value_index=_identifier_index(vault, each.system, each.value),
-                patient_id=patient_id,
-            )
-        )
+        index = _identifier_index(vault, each.system, each.value)
+        values = {"system": each.system, "value_index": index, "patient_id": patient_id}
+        if not insert_new(tx, patient_identifier, values):
+            raise IdentifierTaken(with_identifier(tx, vault, each.system, each.value) or "")
+
+
+def remove(tx: Transaction, patient_id: str) -> None:
+    """Forget that there was such a patient; the account of what was done remembers the id."""
+    require(tx, patient_id)
+    tx.execute(patient_identifier.delete().where(patient_identifier.c.patient_id == patient_id))
+    tx.execute(patient.delete().where(patient.c.patient_id == patient_id))
 
 
 def _closed(tx: Transaction, vault: Vault, patient_id: str, identity: PatientIdentity) -> bytes:

@@ -7,9 +7,11 @@ from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.identity import PatientIdentity, resemble
 from tandem_clinic.domain.refusals import ContentInvalid, PossibleDuplicate
-from tandem_clinic.domain.staff import COORDINATION, Staff
-from tandem_clinic.store import audit, patients
+from tandem_clinic.domain.staff import ADMINISTRATION, COORDINATION, Staff
+from tandem_clinic.store import audit, entries, episodes, patients
 from tandem_clinic.store.patients import Patient
+from tandem_clinic.usecases.sharing import void_rows
+from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
 
@@ -62,6 +64,30 @@ def update_patient(
     changed = patients.replace(tx, clinic.vault, patient_id, identity, version, clinic.now())
     audit.note(tx, "patient-updated", clinic.now(), by=by, patient_id=patient_id)
     return changed
+
+
+def shred_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -> int:
+    """Make everything here about a patient unreadable for good, in backups too once the keyring was rotated. How many
+    sealed entries lost their wraps. Refused while an episode is open: what a partner still relies on is not destroyed.
+    """
+    by.require(ADMINISTRATION)
+    patients.require(tx, patient_id)
+    shared = episodes.of_patient(tx, patient_id)
+    if any(episode.is_open for episode in shared):
+        raise Refusal(
+            Code.FAILED_PRECONDITION,
+            "EPISODE_OPEN",
+            "the patient has an open episode of shared care",
+            way_out="close its referral first",
+        )
+    episode_ids = [episode.episode_id for episode in shared]
+    audit.note(tx, "patient-shredded", clinic.now(), by=by, patient_id=patient_id)
+    sealed = entries.shred(tx, patient_id, episode_ids)
+    void_rows(tx, clinic, sealed, "shredded")
+    patients.remove(tx, patient_id)
+    for data_key_id in (patient_id, *episode_ids):
+        clinic.vault.shred(tx, data_key_id)
+    return len(sealed)
 
 
 def read_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -> Patient:

@@ -20,13 +20,20 @@ from tandem_care.entry_kinds import DosingSession, from_json
 from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain import consent
-from tandem_clinic.domain.consent import ConsentForm, Evidence, TreatmentRelationship, VerbalAttestation
+from tandem_clinic.domain.consent import (
+    ConsentForm,
+    Evidence,
+    Signer,
+    TreatmentRelationship,
+    VerbalAttestation,
+)
 from tandem_clinic.domain.episodes import Episode
+from tandem_clinic.domain.identity import acts_for
 from tandem_clinic.domain.refusals import ContentInvalid, EpisodeClosed, PatientNotLinked, TooSoonAfterDosing
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import put_time
-from tandem_clinic.store import audit, entries, episodes, partners, permissions, worklist
+from tandem_clinic.store import audit, entries, episodes, partners, patients, permissions, worklist
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases.sharing import own_view, withhold_unsent
@@ -296,6 +303,18 @@ def write_permission(
     return record
 
 
+def _check_signer(tx: Transaction, clinic: Clinic, episode: Episode, form: ConsentForm) -> None:
+    """A representative signs only within the authority that the patient's record states, and never after it ended."""
+    if form.signer is not Signer.REPRESENTATIVE or episode.patient_id is None:
+        return
+    representative = patients.get(tx, clinic.vault, episode.patient_id).identity.representative
+    if representative is None or not acts_for(representative, form.signed_on):
+        raise Invalid(
+            "signer",
+            "the patient's record names no representative with authority on that day; record one first",
+        )
+
+
 def _check_basis(
     tx: Transaction,
     clinic: Clinic,
@@ -309,6 +328,7 @@ def _check_basis(
         if isinstance(evidence, ConsentForm):
             try:
                 evidence.fits(terms.purpose, terms.ends_at, clinic.now().date() + timedelta(days=1))
+                _check_signer(tx, clinic, episode, evidence)
             except Invalid as fault:
                 raise fault.inside("evidence") from None
         if basis is Basis.TREATMENT_RELATIONSHIP and effect is Effect.PERMIT:

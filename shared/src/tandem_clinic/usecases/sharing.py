@@ -11,7 +11,7 @@ from tandem_care.permission import Decision, Question, Rule, decide
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.hub import journal
-from tandem_clinic.store import entries, partners, permissions, referrals
+from tandem_clinic.store import entries, partners, permissions, referrals, worklist
 from tandem_clinic.store.entries import OwnEntry
 from tandem_clinic.store.tables import exchange
 from tandem_platform.exchange import log
@@ -21,6 +21,9 @@ from tandem_platform.sealing import trust
 from tandem_platform.sealing.bundles import KeyBundle
 from tandem_platform.sealing.entries import seal, wrap_for
 from tandem_platform.storage import Transaction
+
+WRAP_WANTED = "wrap-wanted"
+"""The service's own worklist: wraps that the hub asked for, and that could not be given yet."""
 
 
 def own_view(
@@ -118,6 +121,17 @@ def stage(tx: Transaction, clinic: Clinic, sealed: SealedEntry) -> None:
     )
 
 
+def void_rows(tx: Transaction, clinic: Clinic, entry_ids: list[str], reason: str) -> None:
+    """Take the content of these entries out of our own log."""
+    rows = exchange.log
+    found = tx.all(
+        select(rows.c.sequence).where(
+            rows.c.log == clinic.uplink, rows.c.entry_id.in_(entry_ids), rows.c.void_reason == ""
+        )
+    )
+    log.void(tx, clinic.uplink, [row.sequence for row in found], reason)
+
+
 def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: str) -> int:
     """Void what of the episode has not reached the hub, and send it again without the partner's wraps; how many.
 
@@ -144,6 +158,15 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
     for _, body in wrapped:
         if body.HasField("late_wrap"):
             entries.set_partner_wrapped(tx, body.late_wrap.entry_id, wrapped=False)
+            # Asked for by the hub, which asks once: if it is allowed again, we remember.
+            worklist.raise_item(
+                tx,
+                WRAP_WANTED,
+                body.late_wrap.entry_id,
+                clinic.now(),
+                episode_id=episode_id,
+                staff_id="service",
+            )
         else:
             own = [wrap for wrap in body.entry.wraps if wrap.practice_id == clinic.practice_id]
             del body.entry.wraps[:]
@@ -169,7 +192,9 @@ def stop_waiting(tx: Transaction, clinic: Clinic, row: LogRow) -> bool:
     referral = referrals.of_episode(tx, episode_id) if episode_id else None
     if referral is None or referral.state != "refused":
         body.after_request_id = journal.last_queued(tx, episode_id) or "" if episode_id else ""
-        log.stage(tx, clinic.uplink, body, at=clinic.now(), entry_id=entry_id or None, episode_id=episode_id or None)
+        log.stage(
+            tx, clinic.uplink, body, at=clinic.now(), entry_id=entry_id or None, episode_id=episode_id or None
+        )
     return True
 
 
