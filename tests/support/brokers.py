@@ -257,6 +257,14 @@ def behind_a_proxy(stack: str) -> tuple[Broker, Proxy]:
     return kafka.start(), proxy
 
 
+def embedded_version() -> str:
+    return Embedded(1).version
+
+
+def apache_kafka_version() -> str:
+    return f"Apache Kafka {KAFKA_VERSION}" if apache_kafka_is_missing() is None else "none can be started here"
+
+
 def apache_kafka_is_missing() -> str | None:
     """Why no Apache Kafka can be started here, or None when one can."""
     if _container_image_is_here():
