@@ -19,7 +19,7 @@ from tandem.referral.v1 import referral_pb2
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.hub.gateway import Gateway
 from tandem_clinic.node import ClinicNode
-from tandem_clinic.settings import ClinicSettings
+from tandem_clinic.settings import ROLES, ClinicSettings
 from tandem_clinic.store.vault import Vault
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.transport.configured import transport_for
@@ -114,6 +114,7 @@ class RunningClinic:
 
     def __init__(self, service: ClinicService, settings: ClinicSettings) -> None:
         self.node, self._channel = assemble(service, settings)
+        self._roles = settings.roles
         self.loops = _loops(self.node, settings.roles)
         serves_rpc = service.rpc is not None and "grpc" in settings.roles and settings.server_tls_directory
         self.rpc = service.rpc(self.node, settings) if service.rpc and serves_rpc else None
@@ -122,6 +123,8 @@ class RunningClinic:
         self.http = HttpServer(app, settings.http_address)
 
     def start(self) -> None:
+        if set(self._roles) != set(ROLES):
+            self.node.clinic.db.watch()
         for loop in self.loops:
             loop.start()
         if self.rpc is not None:
@@ -163,7 +166,8 @@ def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
     if "relay" in roles:
         if node.relay is not None:
             loops.append(Loop("relay", node.relay.step, 1.0, wakeup))
-        loops.append(Loop("push", node.step_push, 0.1, wakeup))
+        # Kafka has its time first: to look after every commit would be for nothing.
+        loops.append(Loop("push", node.step_push, 0.1, None if node.has_kafka else wakeup))
     if "reader" in roles:
         sync = Loop("sync", lambda: node.step_sync(wait=True), 1.0, rest=lambda: max(SYNC_REST, node.sync.next_after.total_seconds()))
         loops += [sync, Loop("catch-up", node.step_catch_up, 0.1)]

@@ -22,7 +22,7 @@ from tandem_platform.telemetry.metrics import count_rpc
 from tandem_platform.web.health import add_health
 from tandem_platform.web.server import HttpServer
 from tandem_referral.hub import Hub
-from tandem_referral.settings import HubSettings
+from tandem_referral.settings import ROLES, HubSettings
 from tandem_referral.store.tables import metadata
 from tandem_referral.usecases.directory import KeyTrust
 
@@ -70,6 +70,8 @@ def start(settings: HubSettings) -> RunningHub:
     clock = SystemClock()
     database = Database(settings.database_url, metadata)
     bring_up_to_date(database, MIGRATIONS)
+    if set(settings.roles) != set(ROLES):
+        database.watch()
     revoked = RevokedSerials(settings.revoked_serials)
     authorities = x509.load_pem_x509_certificates(tls.roots.read_bytes())
     transport = transport_for(

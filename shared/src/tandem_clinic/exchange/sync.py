@@ -282,25 +282,25 @@ class Sync:
         if self._kafka_works() and not self._peer.push_wanted:
             # Most likely the hub has them, and we have not heard.
             self.step()
-            if not self._uplink_is_behind():
+            there, ours = self._uplink_places()
+            if there >= ours:
                 return False
         return self.push()
 
     def _uplink_is_due(self) -> bool:
-        cursor = self._peer.uplink_cursor
-        if cursor is None or not self._uplink_is_behind():
+        there, ours = self._uplink_places()
+        if there >= ours:
             self._uplink_patience.forget()
             return False
         at_once = self._peer.push_wanted or not self._kafka_works()
-        return self._uplink_patience.is_over(
-            cursor.sequence, self._clinic.now(), timedelta(0) if at_once else GRACE
-        )
+        return self._uplink_patience.is_over(there, self._clinic.now(), timedelta(0) if at_once else GRACE)
 
-    def _uplink_is_behind(self) -> bool:
-        """Whether the hub, as far as we know, lacks rows."""
+    def _uplink_places(self) -> tuple[int, int]:
+        """How far the hub has come, as far as we know, and how far we."""
         cursor = self._peer.uplink_cursor
         with self._clinic.db.reading() as tx:
-            return cursor is not None and cursor.sequence < log.head_of(tx, self._clinic.uplink).sequence
+            there = log.acknowledged(tx, self._clinic.uplink) if cursor is None else cursor.sequence
+            return there, log.head_of(tx, self._clinic.uplink).sequence
 
     def push(self) -> bool:
         """Bring the hub every row that it lacks. False if it is away or a row has to wait there."""
