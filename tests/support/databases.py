@@ -109,6 +109,11 @@ class PostgresServer:
         with self._connect() as connection:
             connection.execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
 
+    def drop_if_there(self, name: str) -> None:
+        """As `drop_database`, for a database that somebody else named."""
+        with self._connect() as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self._home, ignore_errors=True)
