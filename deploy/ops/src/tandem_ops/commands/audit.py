@@ -77,6 +77,8 @@ def _tell_strength(output: Output, kept: list[Kept]) -> None:
     roots = sum(len(each.roots) for each in kept)
     if roots:
         output.say(f"Held against {roots} roots kept by {len(kept)} clinics.")
+    elif kept:
+        output.say("No clinic has kept a root yet; the hub publishes one each minute.", style="yellow")
     else:
         output.say(
             "Held against itself alone: an owner who rewrote everything would not be noticed. Use --against.",

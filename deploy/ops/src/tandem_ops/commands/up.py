@@ -69,7 +69,7 @@ def _tell_how_to_begin(output: Output, layout: Layout, network: Network) -> None
         )
         output.say(f"  token: {layout.token_file(practice, 'clinician')}")
     output.say("")
-    output.say("Ask the first one who works here:")
+    output.say("Ask the first one for its partners:")
     output.say(
         f'  curl -H "Authorization: Bearer $(cat {layout.token_file(first, "clinician")})"'
         f" {network.http_address(first)}/api/v1/partners"
