@@ -24,6 +24,7 @@ from tandem_clinic.usecases.referrals import Requested, request_referral
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import log
 from tandem_platform.sealing.entries import has_wrap_for
+from tandem_platform.storage import Transaction
 from tandem_platform.storage.encryption import DataKeyDestroyed
 
 
@@ -132,7 +133,7 @@ def test_a_request_arriving_many_times_at_once_is_done_once(juniper):
         )
 
     assert at_once(8, ask) == []
-    registered = {answer.json["patient_id"] for answer in answers if answer.status_code == 201}
+    registered = {answer.get_json()["patient_id"] for answer in answers if answer.status_code == 201}
     assert len(registered) == 1
     assert {answer.status_code for answer in answers} <= {201, 409}
     with juniper.db.reading() as tx:
@@ -204,7 +205,7 @@ def test_a_shredded_key_leaves_nothing_to_read(juniper):
 def test_a_failed_savepoint_takes_its_data_key_back(juniper):
     """A cipher that remembered a key which was rolled back would write what nobody can read."""
 
-    def work(tx: Any) -> bytes:
+    def work(tx: Transaction) -> bytes:
         vault = juniper.clinic.vault
         vault.encrypt(tx, b"one", "a.b", "row", "pat_first")
         with contextlib.suppress(ZeroDivisionError), tx.savepoint():
@@ -221,8 +222,8 @@ def test_rows_of_one_transaction_stand_in_the_order_of_staging(juniper):
     patient_id = juniper.registers()
     refers(juniper, patient_id)
 
-    def work(tx: Any) -> list[str]:
-        made = []
+    def work(tx: Transaction) -> list[str]:
+        made: list[str] = []
         for number in range(5):
             recorded = record_entry(
                 tx, juniper.clinic, juniper.clinician, patient_id, a_summary(f"Number {number}")

@@ -1,6 +1,7 @@
 """What a clinic asks of a patient before it discloses, and what it does when the answer changes."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,7 @@ def test_a_representative_signs_within_their_authority_only(juniper):
     course.grants(evidence=a_form(**{**_fields(form), "signed_on": date(2026, 1, 15)}))
 
 
-def _fields(form: ConsentForm) -> dict:
+def _fields(form: ConsentForm) -> dict[str, Any]:
     return {name: getattr(form, name) for name in ConsentForm.__slots__}
 
 

@@ -1,12 +1,15 @@
 """A referral from a patient's registration to the partner's uplink, and what a clinic alone can do."""
 
+from datetime import timedelta
+
 import pytest
 
 from support.clinics import PARTNERSHIP, RIVERBEND, AClinic, a_clinic, a_form, a_summary, confirmed, no
 from tandem_care.categories import Category
+from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.hub import journal
 from tandem_clinic.store import episodes, referrals, worklist
-from tandem_clinic.usecases.entries import record_entry
+from tandem_clinic.usecases.entries import Draft, record_entries, record_entry
 from tandem_clinic.usecases.permissions import grant_permission, revoke_permission, terms_from
 from tandem_clinic.usecases.plan import read_care_plan
 from tandem_clinic.usecases.referrals import Requested, request_referral
@@ -159,3 +162,29 @@ def test_a_partner_opens_its_own_copy_and_no_other_wrap_is_in_it(juniper):
     assert open_entry(copy, juniper.partner_keys, juniper.clinic.keys.bundle)
     assert not has_wrap_for(copy, juniper.clinic.practice_id)
     assert with_wrap(copy, copy.wraps[0]) == copy
+
+
+def test_many_entries_at_once_are_recorded_like_one_by_one(juniper):
+    patient_id = juniper.registers()
+    asked = refers(juniper, patient_id)
+    grants(juniper, asked.episode_id, Category.PROGRESS_SUMMARY)
+    before = len(entries_sent(juniper))
+    drafts = [Draft(patient_id, a_summary(f"Number {number}")) for number in range(20)]
+
+    with juniper.db.transaction() as tx:
+        made = record_entries(tx, juniper.clinic, juniper.clinician, drafts)
+
+    sent = entries_sent(juniper)[before:]
+    assert [entry.labels.entry_id for entry in sent] == [recorded.entry_ids[0] for recorded in made]
+    assert all(has_wrap_for(entry, RIVERBEND) for entry in sent)
+    assert b"Number 7" in open_entry(sent[7], juniper.partner_keys, juniper.clinic.keys.bundle)
+
+
+def test_one_bad_entry_among_many_leaves_none(juniper):
+    patient_id = juniper.registers()
+    late = juniper.clinic.now() + timedelta(days=1)
+    drafts = [Draft(patient_id, a_summary()), Draft(patient_id, a_summary(), authored_at=late)]
+    with pytest.raises(ContentInvalid), juniper.db.transaction() as tx:
+        record_entries(tx, juniper.clinic, juniper.clinician, drafts)
+    with juniper.db.transaction() as tx:
+        assert read_care_plan(tx, juniper.clinic, juniper.clinician, patient_id) == []

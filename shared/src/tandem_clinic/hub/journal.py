@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from tandem.consent.v1 import consent_pb2
 from tandem.directory.v1 import directory_pb2
@@ -95,6 +95,17 @@ CLOSING: Final = frozenset(
 
 _COLUMNS = tuple(command.c[name] for name in Command.__slots__)
 _QUEUED = command.c.state == "queued"
+_LAST_QUEUED = (
+    select(command.c.request_id)
+    .where(_QUEUED, command.c.episode_id == bindparam("episode"))
+    .order_by(command.c.position.desc())
+    .limit(1)
+)
+_WITHHOLDING = (
+    select(command.c.position)
+    .where(_QUEUED, command.c.episode_id == bindparam("episode"), command.c.withholds)
+    .limit(1)
+)
 
 
 def queue(
@@ -180,19 +191,13 @@ def listed(tx: Transaction, limit: int = 200) -> list[Command]:
 
 def last_queued(tx: Transaction, episode_id: str) -> str | None:
     """The command that an uplink row of the episode must come after."""
-    row = tx.first(
-        select(command.c.request_id)
-        .where(_QUEUED, command.c.episode_id == episode_id)
-        .order_by(command.c.position.desc())
-        .limit(1)
-    )
+    row = tx.execute(_LAST_QUEUED, {"episode": episode_id}).first()
     return None if row is None else row.request_id
 
 
 def is_withholding(tx: Transaction, episode_id: str) -> bool:
     """Whether a revocation, hold or denial of the episode is queued: nothing of it leaves with a partner's wrap."""
-    query = select(command.c.position).where(_QUEUED, command.c.episode_id == episode_id, command.c.withholds)
-    return tx.first(query.limit(1)) is not None
+    return tx.execute(_WITHHOLDING, {"episode": episode_id}).first() is not None
 
 
 def commands_known(tx: Transaction) -> int:

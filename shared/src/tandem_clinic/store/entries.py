@@ -1,5 +1,6 @@
 """The clinic's own records, what was sealed of them, and what partners gave."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,15 +65,34 @@ class Sealing:
     receipt_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class NewSealing:
+    """A record just sealed for an episode. ``rule``: why the partner's wrap did or did not go with it."""
+
+    sealed: SealedEntry
+    record_id: str
+    partner_wrapped: bool
+    rule: str
+
+    @property
+    def entry_id(self) -> str:
+        return self.sealed.labels.entry_id
+
+
 _OWN_COLUMNS = tuple(own_entry.c[name] for name in OwnEntry.__slots__)
+_INSERT_OWN = own_entry.insert()
+_INSERT_SEALED = sealed_entry.insert()
 _RECEIVED_COLUMNS = tuple(received_entry.c[name] for name in ReceivedEntry.__slots__ if name != "is_marker")
 
 
-def add_own(tx: Transaction, vault: Vault, entry: OwnEntry) -> None:
-    values = {name: getattr(entry, name) for name in OwnEntry.__slots__}
-    values["derived_from"] = list(entry.derived_from)
-    values["content"] = vault.encrypt(tx, entry.content, _OWN, entry.record_id, entry.patient_id)
-    tx.execute(own_entry.insert().values(values))
+def add_own(tx: Transaction, vault: Vault, *new: OwnEntry) -> None:
+    rows = []
+    for entry in new:
+        values = {name: getattr(entry, name) for name in OwnEntry.__slots__}
+        values["derived_from"] = list(entry.derived_from)
+        values["content"] = vault.encrypt(tx, entry.content, _OWN, entry.record_id, entry.patient_id)
+        rows.append(values)
+    tx.execute(_INSERT_OWN, rows)
 
 
 def own(tx: Transaction, vault: Vault, record_id: str) -> OwnEntry:
@@ -131,21 +151,29 @@ def with_identifier(tx: Transaction, vault: Vault, system: str, value: str) -> s
 def add_sealing(
     tx: Transaction, sealed: SealedEntry, record_id: str, partner_wrapped: bool, rule: str, now: datetime
 ) -> None:
+    add_sealings(tx, [NewSealing(sealed, record_id, partner_wrapped, rule)], now)
+
+
+def add_sealings(tx: Transaction, made: Sequence[NewSealing], now: datetime) -> None:
     """Keeps what a late wrap needs, which is everything but the ciphertext."""
-    kept = SealedEntry()
-    kept.CopyFrom(sealed)
-    kept.ciphertext = b""
-    tx.execute(
-        sealed_entry.insert().values(
-            entry_id=sealed.labels.entry_id,
-            record_id=record_id,
-            episode_id=sealed.labels.episode_id,
-            sealed=kept.SerializeToString(deterministic=True),
-            partner_wrapped=partner_wrapped,
-            rule=rule,
-            sealed_at=now,
+    rows = []
+    for sealing in made:
+        kept = SealedEntry()
+        kept.CopyFrom(sealing.sealed)
+        kept.ciphertext = b""
+        rows.append(
+            {
+                "entry_id": sealing.entry_id,
+                "record_id": sealing.record_id,
+                "episode_id": sealing.sealed.labels.episode_id,
+                "sealed": kept.SerializeToString(deterministic=True),
+                "partner_wrapped": sealing.partner_wrapped,
+                "rule": sealing.rule,
+                "sealed_at": now,
+            }
         )
-    )
+    if rows:
+        tx.execute(_INSERT_SEALED, rows)
 
 
 def sealed(tx: Transaction, entry_id: str) -> tuple[SealedEntry, Sealing] | None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tandem_clinic.domain.episodes import Episode
@@ -19,6 +19,11 @@ _COLUMNS = (
     episode.c.patient_id,
     episode.c.state,
     episode.c.opened_at,
+)
+_OF_PATIENT = (
+    select(*_COLUMNS)
+    .where(episode.c.patient_id == bindparam("patient"))
+    .order_by(episode.c.opened_at, episode.c.episode_id)
 )
 
 
@@ -78,12 +83,8 @@ def find(tx: Transaction, episode_id: str) -> Episode | None:
 
 
 def of_patient(tx: Transaction, patient_id: str, *, only_open: bool = False) -> list[Episode]:
-    query = select(*_COLUMNS).where(episode.c.patient_id == patient_id)
-    if only_open:
-        query = query.where(episode.c.state == "open")
-    return [
-        Episode(**row._mapping) for row in tx.all(query.order_by(episode.c.opened_at, episode.c.episode_id))
-    ]
+    found = [Episode(**row._mapping) for row in tx.execute(_OF_PATIENT, {"patient": patient_id})]
+    return [each for each in found if each.is_open] if only_open else found
 
 
 def link(tx: Transaction, episode_id: str, patient_id: str) -> None:

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
@@ -36,6 +37,18 @@ class Partnership:
 
 
 _COLUMNS = tuple(partnership.c[name] for name in Partnership.__slots__)
+_BY_ID = select(*_COLUMNS).where(partnership.c.partnership_id == bindparam("id"))
+_NEWEST_KEY = (
+    select(partner_key.c.bundle)
+    .where(partner_key.c.practice_id == bindparam("practice"))
+    .order_by(partner_key.c.version.desc())
+    .limit(1)
+)
+
+
+@lru_cache(maxsize=256)
+def _decoded(bundle: bytes) -> KeyBundle:
+    return KeyBundle.decoded(bundle)
 
 
 def add(tx: Transaction, new: Partnership) -> bool:
@@ -50,7 +63,7 @@ def get(tx: Transaction, partnership_id: str) -> Partnership:
 
 
 def find(tx: Transaction, partnership_id: str) -> Partnership | None:
-    row = tx.first(select(*_COLUMNS).where(partnership.c.partnership_id == partnership_id))
+    row = tx.execute(_BY_ID, {"id": partnership_id}).first()
     return None if row is None else Partnership(**row._mapping)
 
 
@@ -83,13 +96,8 @@ class Pins:
         self._clock = clock
 
     def get(self, practice_id: str) -> KeyBundle | None:
-        row = self._tx.first(
-            select(partner_key.c.bundle)
-            .where(partner_key.c.practice_id == practice_id)
-            .order_by(partner_key.c.version.desc())
-            .limit(1)
-        )
-        return None if row is None else KeyBundle.decoded(row.bundle)
+        row = self._tx.execute(_NEWEST_KEY, {"practice": practice_id}).first()
+        return None if row is None else _decoded(bytes(row.bundle))
 
     def put(self, bundle: KeyBundle) -> None:
         """Versions at or above it are replaced: a practice that lost its keys may start anew, confirmed by a person."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
@@ -15,6 +15,7 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
 
 _IDENTITY = "patient.identity"
+_EXISTS = select(patient.c.patient_id).where(patient.c.patient_id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def get(tx: Transaction, vault: Vault, patient_id: str) -> Patient:
 
 def require(tx: Transaction, patient_id: str) -> None:
     """Refuse if there is no such patient."""
-    if tx.first(select(patient.c.patient_id).where(patient.c.patient_id == patient_id)) is None:
+    if tx.execute(_EXISTS, {"id": patient_id}).first() is None:
         raise NotKnown("patient", "patient_id")
 
 

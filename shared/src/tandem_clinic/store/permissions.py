@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
@@ -61,6 +61,11 @@ class PermissionRecord:
 
 
 _COLUMNS = tuple(permission.c[name] for name in PermissionRecord.__slots__)
+_OF_EPISODE = (
+    select(*_COLUMNS)
+    .where(permission.c.episode_id == bindparam("episode"))
+    .order_by(permission.c.starts_at, permission.c.permission_id)
+)
 
 
 def _record(row: Row[Any]) -> PermissionRecord:
@@ -104,10 +109,7 @@ def change(tx: Transaction, permission_id: str, **changes: Any) -> None:
 
 
 def of_episode(tx: Transaction, episode_id: str) -> list[PermissionRecord]:
-    query = select(*_COLUMNS).where(permission.c.episode_id == episode_id)
-    return [
-        _record(row) for row in tx.all(query.order_by(permission.c.starts_at, permission.c.permission_id))
-    ]
+    return [_record(row) for row in tx.execute(_OF_EPISODE, {"episode": episode_id})]
 
 
 def rules_of(tx: Transaction, episode_id: str) -> list[Permission]:

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.store.conflicts import insert_new
@@ -13,6 +13,12 @@ from tandem_clinic.store.tables import hub_referral
 from tandem_platform.storage import Transaction
 
 _COLUMNS = tuple(hub_referral.c[name] for name in ReferralView.__slots__)
+_OF_EPISODE = (
+    select(*_COLUMNS)
+    .where(hub_referral.c.episode_id == bindparam("episode"))
+    .order_by(hub_referral.c.requested_at.desc())
+    .limit(1)
+)
 
 
 def add(tx: Transaction, referral: ReferralView) -> bool:
@@ -33,12 +39,7 @@ def find(tx: Transaction, referral_id: str) -> ReferralView | None:
 
 
 def of_episode(tx: Transaction, episode_id: str) -> ReferralView | None:
-    row = tx.first(
-        select(*_COLUMNS)
-        .where(hub_referral.c.episode_id == episode_id)
-        .order_by(hub_referral.c.requested_at.desc())
-        .limit(1)
-    )
+    row = tx.execute(_OF_EPISODE, {"episode": episode_id}).first()
     return None if row is None else ReferralView(**row._mapping)
 
 

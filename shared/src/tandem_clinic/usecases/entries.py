@@ -1,6 +1,6 @@
 """Recording, amending and taking back entries."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.refusals import ContentInvalid, EntryNotActive, EpisodeClosed
 from tandem_clinic.domain.staff import CARE, COORDINATION, Staff
 from tandem_clinic.store import audit, entries, episodes, patients
-from tandem_clinic.store.entries import OwnEntry
+from tandem_clinic.store.entries import NewSealing, OwnEntry
 from tandem_clinic.store.refusals import NotKnown
-from tandem_clinic.usecases.sharing import needs_part2_label, share
+from tandem_clinic.usecases.sharing import Outlook, needs_part2_label, outlook, seal_for, send, share
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
@@ -69,6 +69,24 @@ def content_from(kind: str, fields: Mapping[str, Any], inside: str = "content") 
         raise ContentInvalid(fault, inside) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry to be recorded.
+
+    episode_id: for that episode only, as the words that go with a referral are.
+    authored_at: when it was true, if not now; the past is welcome, the future is not.
+    derived_from: categories of what it was made from, whose permission a release needs as well.
+    identifier: recording the same content under it again changes nothing.
+    """
+
+    patient_id: str
+    content: Content
+    episode_id: str | None = None
+    authored_at: datetime | None = None
+    derived_from: Iterable[str] = ()
+    identifier: ExternalIdentifier | None = None
+
+
 def record_entry(
     tx: Transaction,
     clinic: Clinic,
@@ -81,24 +99,94 @@ def record_entry(
     derived_from: Iterable[str] = (),
     identifier: ExternalIdentifier | None = None,
 ) -> Recorded:
-    """Keep *content* as the clinic's own record, and seal it for the patient's open episodes.
+    """Keep *content* as the clinic's own record, and seal it for the patient's open episodes. See `Draft`."""
+    draft = Draft(patient_id, content, episode_id, authored_at, derived_from, identifier)
+    return record_entries(tx, clinic, by, [draft])[0]
 
-    episode_id: for that episode only, as the words that go with a referral are.
-    authored_at: when it was true, if not now; the past is welcome, the future is not.
-    derived_from: categories of what it was made from, whose permission a release needs as well.
-    identifier: recording the same content under it again changes nothing.
-    """
-    by.require(COORDINATION if content.kind in _LOGISTICS else CARE)
-    patients.require(tx, patient_id)
+
+def record_entries(tx: Transaction, clinic: Clinic, by: Staff, drafts: Sequence[Draft]) -> list[Recorded]:
+    """As many at once as there are, in order: all of them or none. What decides is read once for each episode."""
+    for patient_id in {draft.patient_id for draft in drafts}:
+        patients.require(tx, patient_id)
+    desk = _Desk(tx, clinic)
+    recorded: list[Recorded] = []
+    for draft in drafts:
+        by.require(COORDINATION if draft.content.kind in _LOGISTICS else CARE)
+        entry = _entry_of(clinic, by, draft)
+        earlier = None
+        if draft.identifier is not None:
+            desk.keep()
+            earlier = _recorded_before(tx, clinic, entry, draft.identifier)
+        recorded.append(earlier or desk.take(by, entry))
+    desk.keep()
+    return recorded
+
+
+def _entry_of(clinic: Clinic, by: Staff, draft: Draft) -> OwnEntry:
     now = clinic.now()
-    if authored_at is not None and authored_at > now + _CLOCK_TOLERANCE:
+    if draft.authored_at is not None and draft.authored_at > now + _CLOCK_TOLERANCE:
         raise ContentInvalid(Invalid("authored_at", "must not lie in the future"))
-    entry = _own_entry(clinic, by, patient_id, content, episode_id, authored_at or now, derived_from)
-    if identifier is not None:
-        earlier = _recorded_before(tx, clinic, entry, identifier)
-        if earlier is not None:
-            return earlier
-    return _keep_and_share(tx, clinic, by, entry)
+    return _own_entry(
+        clinic,
+        by,
+        draft.patient_id,
+        draft.content,
+        draft.episode_id,
+        draft.authored_at or now,
+        draft.derived_from,
+    )
+
+
+class _Desk:
+    """Collects what one transaction records, and writes it in few statements."""
+
+    def __init__(self, tx: Transaction, clinic: Clinic) -> None:
+        self._tx = tx
+        self._clinic = clinic
+        self._entries: list[OwnEntry] = []
+        self._sealings: list[tuple[Outlook, NewSealing]] = []
+        self._open: dict[str, list[Outlook]] = {}
+        self._single: dict[str, Outlook] = {}
+
+    def take(self, by: Staff, entry: OwnEntry) -> Recorded:
+        audit.note(
+            self._tx,
+            "recorded",
+            entry.recorded_at,
+            by=by,
+            patient_id=entry.patient_id,
+            subject_id=entry.record_id,
+            category=entry.category,
+        )
+        made = [(view, seal_for(view, entry)) for view in self._views(entry)]
+        self._entries.append(entry)
+        self._sealings += made
+        return Recorded(entry.record_id, tuple(sealing.entry_id for _, sealing in made))
+
+    def keep(self) -> None:
+        if self._entries:
+            entries.add_own(self._tx, self._clinic.vault, *self._entries)
+        send(self._tx, self._clinic, self._sealings)
+        self._entries, self._sealings = [], []
+
+    def _views(self, entry: OwnEntry) -> list[Outlook]:
+        """The episodes that the entry is shared with."""
+        if entry.episode_id is not None:
+            return [self._view_of(entry.episode_id, entry.patient_id)]
+        if entry.patient_id not in self._open:
+            found = episodes.of_patient(self._tx, entry.patient_id, only_open=True)
+            self._open[entry.patient_id] = [outlook(self._tx, self._clinic, episode) for episode in found]
+        return self._open[entry.patient_id]
+
+    def _view_of(self, episode_id: str, patient_id: str) -> Outlook:
+        if episode_id not in self._single:
+            self._single[episode_id] = outlook(self._tx, self._clinic, episodes.get(self._tx, episode_id))
+        view = self._single[episode_id]
+        if view.episode.patient_id != patient_id:
+            raise NotKnown("episode", "episode_id")
+        if not view.episode.is_open:
+            raise EpisodeClosed
+        return view
 
 
 def _own_entry(
@@ -144,29 +232,6 @@ def _recorded_before(
         raise RecordedDifferently(record_id)
     sealings = entries.sealings_of_record(tx, record_id)
     return Recorded(record_id, tuple(sealing.entry_id for sealing in sealings), is_new=False)
-
-
-def _keep_and_share(tx: Transaction, clinic: Clinic, by: Staff, entry: OwnEntry) -> Recorded:
-    entries.add_own(tx, clinic.vault, entry)
-    audit.note(
-        tx,
-        "recorded",
-        entry.recorded_at,
-        by=by,
-        patient_id=entry.patient_id,
-        subject_id=entry.record_id,
-        category=entry.category,
-    )
-    if entry.episode_id is None:
-        shared_with = episodes.of_patient(tx, entry.patient_id, only_open=True)
-    else:
-        episode = episodes.get(tx, entry.episode_id)
-        if episode.patient_id != entry.patient_id:
-            raise NotKnown("episode", "episode_id")
-        if not episode.is_open:
-            raise EpisodeClosed
-        shared_with = [episode]
-    return Recorded(entry.record_id, tuple(share(tx, clinic, episode, entry) for episode in shared_with))
 
 
 def amend_entry(

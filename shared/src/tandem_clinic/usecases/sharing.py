@@ -1,18 +1,19 @@
 """From a record of the clinic's own to sealed entries: the one way by which anything leaves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, LateWrap, LogRow, RowBody, SealedEntry
 from tandem_care.categories import EMERGENCY, PART2, Category, Purpose
-from tandem_care.permission import Decision, Question, Rule, decide
+from tandem_care.permission import Decision, Permission, Question, Rule, decide
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.hub import journal
 from tandem_clinic.store import entries, partners, permissions, referrals, worklist
-from tandem_clinic.store.entries import OwnEntry
+from tandem_clinic.store.entries import NewSealing, OwnEntry
 from tandem_clinic.store.tables import exchange
 from tandem_platform.exchange import log
 from tandem_platform.ids import new_id
@@ -26,6 +27,73 @@ WRAP_WANTED = "wrap-wanted"
 """The service's own worklist: wraps that the hub asked for, and that could not be given yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What decides about sharing in one episode, read once for all entries that a transaction records.
+
+    Holds for that transaction only, and only while nothing in it changes permissions or queues commands.
+    """
+
+    clinic: Clinic
+    episode: Episode
+    rules: Sequence[Permission]
+    partnership_active: bool
+    referral_live: bool
+    by_treatment: bool
+    withholding: bool
+    partner: KeyBundle | None
+    after_request_id: str
+
+    def decide(self, category: str, derived_from: Iterable[str], authored_at: datetime) -> Decision:
+        """Whether this clinic itself would disclose an entry to the episode's partner now. The hub decides again."""
+        question = Question(
+            discloser=self.clinic.practice_id,
+            recipient=self.episode.partner_practice_id,
+            episode=self.episode.episode_id,
+            category=category,
+            derived_from=frozenset(derived_from),
+            authored_at=authored_at,
+            now=self.clinic.now(),
+            purpose=Purpose.TREATMENT,
+            part2=self.clinic.part2_program,
+        )
+        return decide(
+            self.rules,
+            question,
+            partnership_active=self.partnership_active,
+            referral_live=self.referral_live,
+            treatment_relationship_allowed=self.by_treatment,
+        )
+
+    def to_wrap_for(self, entry: OwnEntry, decision: Decision) -> KeyBundle | None:
+        """The partner whose wrap goes with *entry*, if it may have it from the start."""
+        if self.withholding:
+            return None
+        if decision.permitted or (
+            decision.rule is not Rule.PARTNERSHIP_NOT_ACTIVE and emergency_may_open(entry)
+        ):
+            return self.partner
+        return None
+
+
+def outlook(tx: Transaction, clinic: Clinic, episode: Episode) -> Outlook:
+    partnership = partners.find(tx, episode.partnership_id)
+    referral = referrals.of_episode(tx, episode.episode_id)
+    return Outlook(
+        clinic=clinic,
+        episode=episode,
+        rules=permissions.rules_of(tx, episode.episode_id),
+        partnership_active=partnership is not None and partnership.is_active,
+        referral_live=episode.is_open and (referral is None or not referral.is_over),
+        by_treatment=clinic.allows_treatment_basis
+        and partnership is not None
+        and partnership.partner_allows_treatment_basis,
+        withholding=journal.is_withholding(tx, episode.episode_id),
+        partner=trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, clinic.now()),
+        after_request_id=journal.last_queued(tx, episode.episode_id) or "",
+    )
+
+
 def own_view(
     tx: Transaction,
     clinic: Clinic,
@@ -34,29 +102,53 @@ def own_view(
     derived_from: Iterable[str],
     authored_at: datetime,
 ) -> Decision:
-    """Whether this clinic itself would disclose an entry to the episode's partner now. The hub decides again."""
-    partnership = partners.find(tx, episode.partnership_id)
-    referral = referrals.of_episode(tx, episode.episode_id)
-    question = Question(
-        discloser=clinic.practice_id,
-        recipient=episode.partner_practice_id,
-        episode=episode.episode_id,
-        category=category,
-        derived_from=frozenset(derived_from),
-        authored_at=authored_at,
-        now=clinic.now(),
-        purpose=Purpose.TREATMENT,
-        part2=clinic.part2_program,
+    """As `Outlook.decide`, for a single entry."""
+    return outlook(tx, clinic, episode).decide(category, derived_from, authored_at)
+
+
+def seal_for(
+    view: Outlook, entry: OwnEntry, *, amends_entry_id: str = "", entered_in_error: bool = False
+) -> NewSealing:
+    """Seal *entry* for the episode of *view*.
+
+    Withheld or not it travels, so that the hub can release it later. The partner's wrap goes with it only
+    where our own view permits, or where the emergency set needs it; never while a revocation is on its way.
+    """
+    clinic = view.clinic
+    labels = EntryLabels(
+        entry_id=new_id("ent"),
+        episode_id=view.episode.episode_id,
+        origin_practice_id=clinic.practice_id,
+        category=words.category_number(entry.category),
+        derived_from=[words.category_number(code) for code in entry.derived_from],
+        amends_entry_id=amends_entry_id,
+        entered_in_error=entered_in_error,
+        part2=entry.part2,
     )
-    return decide(
-        permissions.rules_of(tx, episode.episode_id),
-        question,
-        partnership_active=partnership is not None and partnership.is_active,
-        referral_live=episode.is_open and (referral is None or not referral.is_over),
-        treatment_relationship_allowed=clinic.allows_treatment_basis
-        and partnership is not None
-        and partnership.partner_allows_treatment_basis,
+    labels.authored_at.FromDatetime(entry.authored_at)
+    decision = view.decide(entry.category, entry.derived_from, entry.authored_at)
+    partner = view.to_wrap_for(entry, decision)
+    return NewSealing(
+        sealed=seal(labels, entry.content, clinic.keys, partner),
+        record_id=entry.record_id,
+        partner_wrapped=partner is not None,
+        rule=decision.rule,
     )
+
+
+def send(tx: Transaction, clinic: Clinic, made: Sequence[tuple[Outlook, NewSealing]]) -> None:
+    """Keep the sealings and stage them on the uplink, in order."""
+    entries.add_sealings(tx, [sealing for _, sealing in made], clinic.now())
+    for view, sealing in made:
+        body = RowBody(entry=sealing.sealed, after_request_id=view.after_request_id)
+        log.stage(
+            tx,
+            clinic.uplink,
+            body,
+            at=clinic.now(),
+            entry_id=sealing.entry_id,
+            episode_id=view.episode.episode_id,
+        )
 
 
 def share(
@@ -68,40 +160,11 @@ def share(
     amends_entry_id: str = "",
     entered_in_error: bool = False,
 ) -> str:
-    """Seal *entry* for one episode and stage it on the uplink; the id that it has there.
-
-    Withheld or not it travels, so that the hub can release it later. The partner's wrap goes with it only
-    where our own view permits, or where the emergency set needs it; never while a revocation is on its way.
-    """
-    labels = EntryLabels(
-        entry_id=new_id("ent"),
-        episode_id=episode.episode_id,
-        origin_practice_id=clinic.practice_id,
-        category=words.category_number(entry.category),
-        derived_from=[words.category_number(code) for code in entry.derived_from],
-        amends_entry_id=amends_entry_id,
-        entered_in_error=entered_in_error,
-        part2=entry.part2,
-    )
-    labels.authored_at.FromDatetime(entry.authored_at)
-    decision = own_view(tx, clinic, episode, entry.category, entry.derived_from, entry.authored_at)
-    partner = _partner_to_wrap_for(tx, clinic, episode, entry, decision)
-    sealed = seal(labels, entry.content, clinic.keys, partner)
-    entries.add_sealing(tx, sealed, entry.record_id, partner is not None, decision.rule, clinic.now())
-    stage(tx, clinic, sealed)
-    return labels.entry_id
-
-
-def _partner_to_wrap_for(
-    tx: Transaction, clinic: Clinic, episode: Episode, entry: OwnEntry, decision: Decision
-) -> KeyBundle | None:
-    if journal.is_withholding(tx, episode.episode_id):
-        return None
-    if not decision.permitted and (
-        decision.rule is Rule.PARTNERSHIP_NOT_ACTIVE or not emergency_may_open(entry)
-    ):
-        return None
-    return trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, clinic.now())
+    """Seal and send a single entry; the id that it has in the episode."""
+    view = outlook(tx, clinic, episode)
+    sealing = seal_for(view, entry, amends_entry_id=amends_entry_id, entered_in_error=entered_in_error)
+    send(tx, clinic, [(view, sealing)])
+    return sealing.entry_id
 
 
 def emergency_may_open(entry: OwnEntry) -> bool:
