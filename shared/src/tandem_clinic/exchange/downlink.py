@@ -11,7 +11,7 @@ from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import episodes, partners
 from tandem_clinic.store.tables import received_entry, revocation_known
-from tandem_clinic.usecases import incoming
+from tandem_clinic.usecases import incoming, wraps
 from tandem_platform.audit.roots import root_fault
 from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, RowFault
@@ -27,7 +27,7 @@ _NEWS: Final[Mapping[str, Callable[[Transaction, Clinic, Any], None]]] = {
     "referral_changed": incoming.referral_changed,
     "partnership_changed": incoming.partnership_changed,
     "key_bundle_changed": incoming.key_bundle_changed,
-    "wrap_requested": incoming.wrap_requested,
+    "wrap_requested": wraps.wrap_requested,
     "receipt_returned": incoming.receipt_returned,
     "audit_root_published": incoming.audit_root_published,
 }
@@ -68,7 +68,9 @@ class DownlinkHandler:
             body = pb.RowBody(entries_received=sign_received(self._clinic.keys, origin, sealed))
             log.stage(tx, self._clinic.uplink, body, at=self._clinic.now())
 
-    def _take_entry(self, tx: Transaction, released: pb.EntryReleased, received: dict[str, list[pb.SealedEntry]]) -> None:
+    def _take_entry(
+        self, tx: Transaction, released: pb.EntryReleased, received: dict[str, list[pb.SealedEntry]]
+    ) -> None:
         labels = released.entry.labels
         if _is_revoked(tx, released.permission_id, released.permission_version):
             return

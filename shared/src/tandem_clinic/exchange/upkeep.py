@@ -8,6 +8,8 @@ from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import entries, partners, worklist
 from tandem_clinic.usecases import partner
+from tandem_clinic.usecases.sharing import WRAP_WANTED
+from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.signing import HUB
 from tandem_platform.sealing import SignedBundle, pin
@@ -18,6 +20,7 @@ _log = logging.getLogger(__name__)
 RECEIPT_EXPECTED_WITHIN = timedelta(hours=24)
 LOOK_EVERY = timedelta(minutes=5)
 TRY_AGAIN_AFTER = timedelta(seconds=2)
+RECONSIDER_EVERY = timedelta(seconds=5)
 
 
 class Upkeep:
@@ -27,6 +30,7 @@ class Upkeep:
         self._clinic = clinic
         self._introduced = False
         self._looked_at: datetime | None = None
+        self._reconsidered_at: datetime | None = None
         self._rest_until: datetime | None = None
         self._wanted: Mapping[str, Callable[[Clinic, str], None]] = {
             "key-bundle-changed": partner.refresh_keys,
@@ -36,18 +40,29 @@ class Upkeep:
     def step(self) -> bool:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
+        gave = self._reconsider(now)
         if self._rest_until is not None and now < self._rest_until:
-            return False
+            return gave
         try:
             did = self._introduce() or self._fetch_wanted()
         except Refusal as refusal:
             _log.info("upkeep waits", extra={"reason": refusal.reason})
             self._rest_until = now + TRY_AGAIN_AFTER
-            return False
+            return gave
         if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
             self._looked_at = now
             self._clinic.db.run(self._look_for_overdue_receipts)
-        return did
+        return did or gave
+
+    def _reconsider(self, now: datetime) -> bool:
+        """Wraps that could not be given when the hub asked."""
+        if self._reconsidered_at is not None and now - self._reconsidered_at < RECONSIDER_EVERY:
+            return False
+        self._reconsidered_at = now
+        with self._clinic.db.reading() as tx:
+            if not worklist.of_service(tx, [WRAP_WANTED]):
+                return False
+        return self._clinic.db.run(lambda tx: give_wanted_wraps(tx, self._clinic))
 
     def introduce_again(self) -> None:
         """One side does not know the other's newest keys."""
@@ -74,11 +89,15 @@ class Upkeep:
         now = self._clinic.now()
         for sealing in entries.sealings_without_receipt(tx, now - RECEIPT_EXPECTED_WITHIN):
             if sealing.rule == "permitted":
-                worklist.raise_item(tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id)
+                worklist.raise_item(
+                    tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
+                )
 
 
 def pin_hub(clinic: Clinic) -> None:
     """The hub signs downlinks and audit roots: its keys are verified against the network's authority, and pinned."""
-    answer = clinic.gateway.ask(clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=HUB))
+    answer = clinic.gateway.ask(
+        clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=HUB)
+    )
     signed = SignedBundle.from_message(answer.bundles[-1])
     clinic.db.run(lambda tx: pin(partners.Pins(tx, clinic.clock), signed, clinic.trust, HUB, clinic.now()))

@@ -1,8 +1,8 @@
 """What the hub's downlink rows change here. Verified and opened before; in the transaction that moves the cursor."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tandem.exchange.v1.exchange_pb2 import (
     AuditRootPublished,
@@ -15,26 +15,21 @@ from tandem.exchange.v1.exchange_pb2 import (
     ReferralChanged,
     RevocationAcknowledged,
     RowBody,
-    WrapRequested,
 )
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import time_in
-from tandem_clinic.store import audit, entries, episodes, partners, permissions, referrals, worklist
+from tandem_clinic.store import audit, entries, episodes, permissions, referrals, worklist
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.permissions import PermissionRecord
-from tandem_clinic.store.tables import audit_record, audit_root
+from tandem_clinic.store.tables import audit_root
 from tandem_clinic.usecases import partner
 from tandem_clinic.usecases.referrals import apply_referral, queue_receive
-from tandem_clinic.usecases.sharing import own_view, withhold_unsent, wrap_late
+from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
 from tandem_platform.rpc import words
-from tandem_platform.sealing import trust
 from tandem_platform.storage import Transaction
-
-MOST_WRAPS_AN_HOUR = 2000
-"""A hub that asks for more is either broken or curious."""
 
 
 def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> None:
@@ -247,53 +242,6 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
         staff_id="service",
         version=str(told.version),
     )
-
-
-def wrap_requested(tx: Transaction, clinic: Clinic, told: WrapRequested) -> None:
-    """The hub would release these, but the partner has no wrap: decide again, on our own view and pinned key."""
-    now = clinic.now()
-    given = _wraps_given(tx, now - timedelta(hours=1))
-    for entry_id in told.entry_ids:
-        found = entries.sealed(tx, entry_id)
-        if found is None:
-            continue
-        sealing = found[1]
-        episode = episodes.get(tx, sealing.episode_id)
-        if episode.partner_practice_id != told.recipient_practice_id:
-            continue
-        record = entries.own(tx, clinic.vault, sealing.record_id)
-        decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
-        bundle = trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, now)
-        if given >= MOST_WRAPS_AN_HOUR:
-            worklist.raise_alert(tx, "too-many-wraps-requested", now, episode.partner_practice_id)
-            return
-        if not decision.permitted or journal.is_withholding(tx, episode.episode_id):
-            audit.note(
-                tx, "wrap-refused", now, patient_id=record.patient_id, subject_id=entry_id, rule=decision.rule
-            )
-        elif bundle is None:
-            worklist.raise_item(
-                tx,
-                "wrap-waiting",
-                entry_id,
-                now,
-                episode_id=episode.episode_id,
-                partner=episode.partner_practice_id,
-                reason="partner-keys-not-confirmed",
-            )
-        else:
-            audit.note(
-                tx, "wrap-given", now, patient_id=record.patient_id, subject_id=entry_id, rule=decision.rule
-            )
-            wrap_late(tx, clinic, episode, entry_id, bundle)
-            worklist.settle(tx, "wrap-waiting", entry_id, now)
-            given += 1
-
-
-def _wraps_given(tx: Transaction, since: datetime) -> int:
-    query = select(func.count()).where(audit_record.c.action == "wrap-given", audit_record.c.at >= since)
-    row = tx.first(query)
-    return 0 if row is None else int(row[0])
 
 
 def receipt_returned(tx: Transaction, clinic: Clinic, told: EntriesReceived) -> None:
