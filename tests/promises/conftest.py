@@ -1,0 +1,3 @@
+from support.stacks import database_of, postgres
+
+__all__ = ["database_of", "postgres"]
