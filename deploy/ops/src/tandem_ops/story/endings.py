@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_ops.account import check_account, kept_by
 from tandem_ops.network.members import database_url
+from tandem_ops.network.network import Network
 from tandem_ops.story.expectations import eventually, expect
 from tandem_ops.story.people import SPOKEN, now
 from tandem_ops.story.stage import Stage
@@ -31,7 +32,7 @@ def the_discloser_accounts(stage: Stage) -> None:
 
 def the_account_is_checked(stage: Stage) -> None:
     """Nobody changed the hub's account: it is held against the roots that the clinics kept"""
-    say, network = stage.narrator, stage.network
+    say, network = stage.narrator, _on_this_machine(stage)
     layout, plan = network.layout, network.plan
     urls = [database_url(plan, layout, each.name) for each in plan.practices]
     end = now()
@@ -52,8 +53,9 @@ def the_account_is_checked(stage: Stage) -> None:
 
 def the_hub_knows_no_words(stage: Stage) -> None:
     """The hub's files, and everybody's logs, are searched for what was said"""
-    say, layout = stage.narrator, stage.network.layout
-    if stage.network.plan.postgres:
+    say, network = stage.narrator, _on_this_machine(stage)
+    layout = network.layout
+    if network.plan.postgres:
         say.tells("the databases are on a server here; this look at files is left out")
         return
     # Looking into files goes behind the public API on purpose: it is what a thief of the hub's disk would do.
@@ -66,6 +68,13 @@ def the_hub_knows_no_words(stage: Stage) -> None:
     ]
     expect("no name and no word about a patient is in the hub's files or in any log", not telling, telling)
     say.proves(f"{len(files)} files of the hub and logs hold no name and no word about a patient")
+
+
+def _on_this_machine(stage: Stage) -> Network:
+    """These endings look into the members' own files."""
+    if not isinstance(stage.network, Network):
+        raise TypeError("a network elsewhere has endings of its own")
+    return stage.network
 
 
 def _signed_at(root: AuditRootPublished) -> datetime:

@@ -53,7 +53,13 @@ class Practice:
         )
 
     def fingerprints(self, partnership_id: str) -> Item:
-        found: Item = self.ask(f"/partners/{partnership_id}/fingerprints")
+        """Both sides' digits, as soon as the partner's service has published its keys."""
+        answer = eventually(
+            f"{self.name} can compare fingerprints",
+            lambda: self.try_to_ask(f"/partners/{partnership_id}/fingerprints"),
+            lambda seen: not seen.is_refusal,
+        )
+        found: Item = answer.body
         return found
 
     def confirms_fingerprint(self, partnership_id: str, digits: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tandem_ops.network.elsewhere import NetworkElsewhere
 from tandem_ops.network.network import Network
 from tandem_ops.reach import ClinicApi
 from tandem_ops.story.narrator import Narrator
@@ -13,15 +14,15 @@ from tandem_ops.story.practice import Practice
 class Stage:
     """*ids*: what earlier chapters made and later ones need, by a name in plain words."""
 
-    network: Network
+    network: Network | NetworkElsewhere
     narrator: Narrator
     practices: dict[str, Practice] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def set_on(cls, network: Network, narrator: Narrator) -> "Stage":
+    def set_on(cls, network: Network | NetworkElsewhere, narrator: Narrator) -> "Stage":
         stage = cls(network, narrator)
-        for plan in network.plan.practices:
+        for plan in network.practice_plans():
             api = ClinicApi(network.http_address(plan), network.token(plan.name))
             stage.practices[plan.name] = Practice(
                 plan.display_name, plan.practice_id, plan.on_call_phone, api
