@@ -188,6 +188,17 @@ def test_a_group_may_watch_more_topics(stage: Stage, topic: str) -> None:
     assert numbers(read(member, 1, within=30)) == [7]
 
 
+def test_a_group_may_begin_with_nothing_to_watch(stage: Stage, topic: str) -> None:
+    member = stage.kept(stage.transport().subscribe_group([], topic))
+    assert read(member, 1, within=2.5) == []
+    assert member.healthy()
+
+    member.watch([topic])
+
+    stage.publisher().publish(topic, numbered(1))
+    assert numbers(read(member, 1, within=30)) == [0]
+
+
 def test_while_the_broker_is_gone_publishing_fails_in_time_and_polls_are_empty(
     stage: Stage, topic: str
 ) -> None:

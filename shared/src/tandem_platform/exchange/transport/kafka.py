@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ _REQUEST_MS = 2500
 _DELIVERY_MS = 4000
 _PUBLISH_SECONDS = 4.8
 _SILENCE_SECONDS = 1.0
+_CHECK_SECONDS = 5.0
+_PARTITIONS_PER_CHECK = 50
 _RECONNECT_SECONDS = 0.5
 _ANSWER_MS = 1000
 _SHORTEST_GROUP_POLL_MS = 100
@@ -109,7 +112,7 @@ class KafkaTransport:
             publisher.close()
 
 
-def _connected(kind: Callable[..., Any], **settings: Any) -> Any:
+def _open(kind: Callable[..., Any], **settings: Any) -> Any:
     """Make a producer, a consumer or an administrator, or leave nothing behind.
 
     When no broker answers, the constructors of kafka-python 3.0.12 raise without closing what they opened:
@@ -158,39 +161,47 @@ class _Attempts:
 
 
 class _Topics:
-    """The topics that this process has asked for, and which of them it has seen at the broker."""
+    """The topics that this process has asked for, and which of them it has not seen at the broker.
+
+    Asking about a topic that was seen costs one look-up, however many there are.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._wanted: set[str] = set()
-        self._seen: set[str] = set()
+        self._unseen: set[str] = set()
         self._lock = threading.Lock()
         self._attempts = _Attempts(settings)
 
     def ensure(self, topics: Iterable[str]) -> None:
         """Create those of *topics*, and of all wanted before, that are missing. Raises KafkaError."""
+        if not self._settings.create_topics:
+            return
         with self._lock:
-            self._wanted.update(topics)
-        if self._satisfied():
+            new = [topic for topic in topics if topic not in self._wanted]
+            self._wanted.update(new)
+            self._unseen.update(new)
+        if not self._unseen:
             return
         with self._attempts.attempt():
-            if self._satisfied():
-                return
             with self._lock:
-                wanted = set(self._wanted)
-            admin = _connected(KafkaAdminClient, **self._settings.client())
-            try:
-                missing = sorted(wanted - set(admin.list_topics()))
-                for start in range(0, len(missing), _TOPICS_PER_REQUEST):
-                    self._create(admin, missing[start : start + _TOPICS_PER_REQUEST])
-            finally:
-                admin.close()
+                unseen = set(self._unseen)
+            if unseen:
+                self._create_missing(unseen)
             with self._lock:
-                self._seen |= wanted
+                self._unseen -= unseen
 
-    def _satisfied(self) -> bool:
-        with self._lock:
-            return not self._settings.create_topics or self._wanted <= self._seen
+    def _create_missing(self, topics: set[str]) -> None:
+        admin = _open(KafkaAdminClient, **self._settings.client())
+        try:
+            missing = sorted(topics - set(admin.list_topics()))
+            for start in range(0, len(missing), _TOPICS_PER_REQUEST):
+                self._create(admin, missing[start : start + _TOPICS_PER_REQUEST])
+        except RuntimeError as error:
+            # The client's way of saying that the cluster has no controller yet.
+            raise kafka_errors.NotControllerError from error
+        finally:
+            admin.close()
 
     def _create(self, admin: KafkaAdminClient, topics: Sequence[str]) -> None:
         shape = {"num_partitions": 1, "replication_factor": self._settings.replication_factor}
@@ -203,7 +214,7 @@ class _Topics:
     def doubt(self) -> None:
         """The broker may have lost its state: look again before relying on a topic."""
         with self._lock:
-            self._seen.clear()
+            self._unseen = set(self._wanted)
 
 
 class _KafkaPublisher:
@@ -251,7 +262,7 @@ class _KafkaPublisher:
             return self._producer
 
     def _connect(self) -> KafkaProducer:
-        return _connected(
+        return _open(
             KafkaProducer,
             **self._settings.client(),
             acks="all",
@@ -302,6 +313,7 @@ class _KafkaSubscription:
         self._next: dict[str, int] = {}
         self._answered = False
         self._answered_at = 0.0
+        self._checked_at = 0.0
         self._reconnect_at = 0.0
         self._closed = threading.Event()
 
@@ -313,10 +325,11 @@ class _KafkaSubscription:
                 self._closed.wait(max(0.0, deadline - time.monotonic()))
                 return []
             records = self._poll(consumer, max(0, int((deadline - time.monotonic()) * 1000)))
+            now = time.monotonic()
             if records:
-                self._answered_at = time.monotonic()
-            elif time.monotonic() - self._answered_at > _SILENCE_SECONDS:
-                self._ask_for_life(consumer)
+                self._answered_at = now
+            if now - self._answered_at > _SILENCE_SECONDS or now - self._checked_at > _CHECK_SECONDS:
+                self._check(consumer)
         except KafkaError as error:
             self._start_afresh(error)
             return []
@@ -359,25 +372,34 @@ class _KafkaSubscription:
         self._next[partition.topic] = 0
         consumer.seek_to_beginning(partition)
 
-    def _ask_for_life(self, consumer: KafkaConsumer) -> None:
-        """Tell a quiet log from a broker that is gone, hung, or has lost the topic."""
+    def _check(self, consumer: KafkaConsumer) -> None:
+        """Tell a quiet log from a broker that is gone, hung, or has lost records."""
         topics = self._read_topics()
         if topics:
             consumer.beginning_offsets([TopicPartition(topics[0], 0)], timeout_ms=_ANSWER_MS)
         self._heard()
-        for partition in consumer.assignment():
-            # The embedded broker answers a fetch beyond its end with nothing, for ever.
-            # Apache Kafka has the client go back to the last offset both know, though what lies below it may
-            # be new; and a quiet log would not show that.
-            end = consumer.highwater(partition)
-            position = consumer.position(partition, timeout_ms=_ANSWER_MS)
-            if end is not None and position is not None:
-                wanted = max(position, self._next.get(partition.topic, 0))
-                if min(end, position) < wanted:
+        read = list(consumer.assignment())
+        sample = random.sample(read, min(len(read), _PARTITIONS_PER_CHECK))
+        if any(self._went_back(consumer, partition) for partition in sample):
+            for partition in read:
+                if self._went_back(consumer, partition):
                     self._read_from_the_earliest(consumer, partition)
 
+    def _went_back(self, consumer: KafkaConsumer, partition: TopicPartition) -> bool:
+        """Whether the broker's log now ends before what was read of it.
+
+        The embedded broker answers a fetch beyond its end with nothing, for ever.
+        Apache Kafka has the client go back to the last offset both know, though what lies below it may be new.
+        """
+        end = consumer.highwater(partition)
+        position = consumer.position(partition, timeout_ms=_ANSWER_MS)
+        if end is None or position is None:
+            return False
+        return bool(min(end, position) < max(position, self._next.get(partition.topic, 0)))
+
     def _heard(self) -> None:
-        self._answered, self._answered_at = True, time.monotonic()
+        self._answered = True
+        self._answered_at = self._checked_at = time.monotonic()
 
     def _start_afresh(self, error: KafkaError) -> None:
         if self._answered:
@@ -430,7 +452,7 @@ class _OneTopic(_KafkaSubscription):
         return (self._topic,)
 
     def _connect(self) -> KafkaConsumer:
-        consumer = _connected(KafkaConsumer, **self._consumer_settings(), group_id=None)
+        consumer = _open(KafkaConsumer, **self._consumer_settings(), group_id=None)
         partition = TopicPartition(self._topic, 0)
         consumer.assign([partition])
         consumer.seek(partition, self._next[self._topic])
@@ -459,7 +481,7 @@ class _GroupMember(_KafkaSubscription):
     def _connect(self) -> KafkaConsumer:
         self._subscribed = ()
         self._next.clear()
-        return _connected(
+        return _open(
             KafkaConsumer,
             **self._consumer_settings(),
             group_id=self._group,
