@@ -18,6 +18,7 @@ _COMMANDS = {
     "audit": ("tandem_ops.commands.audit", "Check that nobody changed the account."),
     "exchange": ("tandem_ops.commands.exchange", "See how far every practice's logs have come."),
     "quarantine": ("tandem_ops.commands.quarantine", "Look at parked rows, and apply them again."),
+    "compose": ("tandem_ops.commands.compose", "The steps of docker-compose.yml."),
 }
 
 _EPILOG = """\b

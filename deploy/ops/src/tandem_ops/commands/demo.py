@@ -2,15 +2,19 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.network.elsewhere import NetworkElsewhere
 from tandem_ops.network.network import Network
 from tandem_ops.network.plan import Layout, new_plan
 from tandem_ops.network.process import MemberDidNotStart
 from tandem_ops.reach import ClinicAway
+from tandem_ops.story.endings_elsewhere import endings_on
 from tandem_ops.story.expectations import ExpectationFailed
 from tandem_ops.story.narrator import Narrator
 from tandem_ops.story.stage import Stage
@@ -22,6 +26,7 @@ Examples:
   tandem demo
   tandem demo --pace slow
   tandem demo --keep          leaves the network's files, and says where
+  tandem demo --against FILE  on a network that runs already
 \b
 Exit code 1: an expectation failed. The last lines say which, and what was seen instead.
 All people in it are invented.
@@ -44,8 +49,16 @@ CAST = ("juniper", "riverbend", "alder")
 @click.option(
     "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
 )
-def command(keep: bool, pace: str, no_kafka: bool, kafka: str, postgres: str) -> None:
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Addresses and tokens of a network that runs elsewhere, with commands that hurt its members.",
+)
+def command(keep: bool, pace: str, no_kafka: bool, kafka: str, postgres: str, against: Path | None) -> None:
     """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""
+    if against is not None:
+        _play_against(NetworkElsewhere.read(against), Narrator(Output(as_json=False), pace))
+        return
     directory = Path(tempfile.mkdtemp(prefix="tandem-demo-"))
     narrator = Narrator(Output(as_json=False), pace)
     plan = new_plan(CAST, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
@@ -63,14 +76,28 @@ def command(keep: bool, pace: str, no_kafka: bool, kafka: str, postgres: str) ->
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _play_against(network: NetworkElsewhere, narrator: Narrator) -> None:
+    with _stops():
+        stage = Stage.set_on(network, narrator)
+        tell_story(stage, endings_on(network))
+        tell_summary(stage)
+
+
 def _play(network: Network, narrator: Narrator) -> None:
-    try:
+    with _stops():
         narrator.chapter("A network starts on this machine: a broker, a hub, three practices")
         network.start()
         stage = Stage.set_on(network, narrator)
         tell_story(stage)
         tell_summary(stage)
         network.drain()
+
+
+@contextmanager
+def _stops() -> Iterator[None]:
+    """What is not as it should be ends the command with a reason."""
+    try:
+        yield
     except ExpectationFailed as unmet:
         raise Stop(Exit.FINDING, str(unmet)) from unmet
     except (MemberDidNotStart, BrokerDidNotStart, BrokerNotInstalled) as unmet:

@@ -13,11 +13,14 @@ from tandem_platform.rpc.tls import TlsFiles
 _TIMEOUT = 10.0
 
 
-def admit_practices(layout: Layout, plan: NetworkPlan) -> list[PracticePlan]:
-    """Register with the operator's certificate whom the hub does not know yet; give those that were new."""
+def admit_practices(layout: Layout, plan: NetworkPlan, hub: str = "") -> list[PracticePlan]:
+    """Register with the operator's certificate whom the hub does not know yet; give those that were new.
+
+    *hub*: its address, if it is not on this machine.
+    """
     directory = pb.DESCRIPTOR.services_by_name["DirectoryService"]
     with secure_channel(
-        f"{LOOPBACK}:{plan.hub.grpc}",
+        hub or f"{LOOPBACK}:{plan.hub.grpc}",
         TlsFiles.in_directory(layout.operator),
         default_timeout=_TIMEOUT,
         retry_safe=retry_safe_methods(directory),

@@ -21,7 +21,8 @@ def provide_certificates(layout: Layout, plan: NetworkPlan) -> None:
         home = layout.practice(practice)
         practice_id = practice.practice_id
         _provide(home / "tls", lambda practice_id=practice_id: ca.issue_practice(practice_id))  # type: ignore[misc]
-        _provide(home / "server-tls", lambda: ca.issue_server(["localhost", LOOPBACK]))
+        names = ["localhost", LOOPBACK, practice.name]
+        _provide(home / "server-tls", lambda names=names: ca.issue_server(names))  # type: ignore[misc]
 
 
 def _provide(directory: Path, issue: Callable[[], Issued]) -> None:

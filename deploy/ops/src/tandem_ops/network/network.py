@@ -70,6 +70,9 @@ class Network:
         self._tell(f"up after {time.monotonic() - began:.1f} s")
         return self.addresses()
 
+    def practice_plans(self) -> tuple[PracticePlan, ...]:
+        return self.plan.practices
+
     def http_address(self, practice: PracticePlan) -> str:
         return f"http://{LOOPBACK}:{practice.ports.http}"
 

@@ -15,16 +15,19 @@ ROLES = {
 }
 
 
-def provide_tokens(layout: Layout, plan: NetworkPlan, practice: PracticePlan) -> dict[tuple[str, str], str]:
+def provide_tokens(
+    layout: Layout, plan: NetworkPlan, practice: PracticePlan, database: str = ""
+) -> dict[tuple[str, str], str]:
     """Tokens by practice and role, each in a file that its owner alone can read.
 
+    *database*: the practice's, where the plan does not say.
     The clinic keeps only their hashes, so a lost file means another person and a new token.
     """
     tokens = {}
     for role, (name, roles) in ROLES.items():
         file = layout.token_file(practice, role)
         if not file.exists():
-            token = add_person(database_url(plan, layout, practice.name), name, roles)
+            token = add_person(database or database_url(plan, layout, practice.name), name, roles)
             write_whole(file, token + "\n")
         tokens[(practice.name, role)] = file.read_text().strip()
     return tokens
