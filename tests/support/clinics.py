@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import MetaData
 
 from support.sealing import NOON, KeyNetwork
+from tandem.audit.v1 import audit_pb2
 from tandem.consent.v1 import consent_pb2
 from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
@@ -45,7 +46,7 @@ Answer = Callable[[Any], Message]
 
 def _response_types() -> Mapping[str, tuple[type[Message], type[Message]]]:
     found = {}
-    for file in (consent_pb2, directory_pb2, referral_pb2):
+    for file in (audit_pb2, consent_pb2, directory_pb2, referral_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 found[f"/{service.full_name}/{method.name}"] = (
