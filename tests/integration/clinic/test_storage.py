@@ -211,7 +211,8 @@ def test_a_failed_savepoint_takes_its_data_key_back(juniper):
         with contextlib.suppress(ZeroDivisionError), tx.savepoint():
             vault.encrypt(tx, b"two", "a.b", "row", "pat_second")
             raise ZeroDivisionError
-        return vault.encrypt(tx, b"three", "a.b", "row", "pat_second")
+        kept: bytes = vault.encrypt(tx, b"three", "a.b", "row", "pat_second")
+        return kept
 
     stored = juniper.db.run(work)
     with juniper.db.reading() as tx:
