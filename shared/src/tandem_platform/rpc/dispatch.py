@@ -23,6 +23,7 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.intake import (
     TRACEPARENT,
+    NumberCheck,
     RequestMalformed,
     RequestTooLarge,
     TextCheck,
@@ -150,6 +151,7 @@ class _Method:
     request_type: type[Message]
     response_type: type[Message]
     check_text: TextCheck
+    check_numbers: NumberCheck
     serve: Callable[[Any, Call], Message]
     may_refuse_with: frozenset[Code]
     waits: bool
@@ -205,6 +207,7 @@ class Dispatcher:
                 request_type=GetMessageClass(method.input_type),
                 response_type=GetMessageClass(method.output_type),
                 check_text=TextCheck(method.input_type),
+                check_numbers=NumberCheck(method.input_type),
                 serve=getattr(servicer, method.name),
                 may_refuse_with=ALWAYS_POSSIBLE | policy.statuses,
                 waits=method.name in waiting,
@@ -311,6 +314,7 @@ class Dispatcher:
                 f"the request is not a {method.request_type.DESCRIPTOR.full_name}"
             ) from None
         method.check_text(request, wire)
+        method.check_numbers(request)
         return request
 
     def _serve(self, method: _Method, request: Message, call: Call) -> bytes:
