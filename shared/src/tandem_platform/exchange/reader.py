@@ -197,10 +197,8 @@ class LogReader:
         if covered == 0:
             return Applied(cursor, unsigned=len(run))
         items = _decoded(log, run[:covered], positions)
-        done = self._take(tx, log, items)
+        done = self._take(tx, log, run, items)
         if done:
-            if self._keep:
-                logs.keep(tx, log, run[:done], self._now())
             cursor = positions[done - 1]
             move_cursor(tx, log, cursor)
         waiting = done < covered
@@ -223,7 +221,11 @@ class LogReader:
         return 0
 
     def _take(
-        self, tx: Transaction, log: str, items: Sequence[tuple[Position, RowBody | None, bytes]]
+        self,
+        tx: Transaction,
+        log: str,
+        rows: Sequence[LogRow],
+        items: Sequence[tuple[Position, RowBody | None, bytes]],
     ) -> int:
         """Give the rows effect; return how many were dealt with, which is fewer if one must wait for a command."""
         ready: list[Item] = []
@@ -243,6 +245,9 @@ class LogReader:
             else:
                 ready.append(Item(log, position, body, raw))
             taken += 1
+        if self._keep and taken:
+            # Before they take effect: a late wrap looks for its entry, which may be a row of the same batch.
+            logs.keep(tx, log, rows[:taken], self._now())
         self._give_effect(tx, log, ready)
         return taken
 

@@ -66,6 +66,27 @@ def sealed(tx: Transaction, rows: Iterable[Row[Any]]) -> dict[str, SealedEntry]:
     return found
 
 
+def held(tx: Transaction, entry_ids: Iterable[str]) -> Sequence[Row[Any]]:
+    return tx.all(select(entry).where(entry.c.entry_id.in_(list(entry_ids))))
+
+
+def amending(tx: Transaction, amended: Row[Any]) -> list[Row[Any]]:
+    """What its origin put in the place of the entry, and in the place of that, in the order in which it came."""
+    found: dict[str, Row[Any]] = {}
+    wanted = {amended.entry_id}
+    while wanted:
+        rows = tx.all(
+            select(entry).where(
+                entry.c.episode_id == amended.episode_id,
+                entry.c.origin_practice_id == amended.origin_practice_id,
+                entry.c.amends_entry_id.in_(sorted(wanted)),
+            )
+        )
+        wanted = {row.entry_id for row in rows} - found.keys()
+        found |= {row.entry_id: row for row in rows}
+    return sorted(found.values(), key=lambda row: row.uplink_sequence)
+
+
 def find_own(tx: Transaction, entry_id: str, origin: str) -> Row[Any] | None:
     return tx.first(select(entry).where(entry.c.entry_id == entry_id, entry.c.origin_practice_id == origin))
 
@@ -147,7 +168,9 @@ def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
         .where(recipient.c.caught_up_in_run == current_run, discloser.c.caught_up_in_run == current_run)
         .subquery()
     )
-    query = select(ready).where(ready.c.place == 1).order_by(ready.c.asked_at, ready.c.episode_id).limit(limit)
+    query = (
+        select(ready).where(ready.c.place == 1).order_by(ready.c.asked_at, ready.c.episode_id).limit(limit)
+    )
     return [
         Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in tx.all(query)
     ]

@@ -1,5 +1,6 @@
 """Granting, denying, holding and revoking: each takes its scope exclusively, so that releasing waits or has been waited for."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,10 @@ from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, entries, permissions
 from tandem_referral.store.permissions import PENDING, Scope
 from tandem_referral.store.tables import episode, practice
-from tandem_referral.usecases import visibility
+from tandem_referral.usecases import release, visibility
+
+WITHDRAWN = "withdrawn"
+"""All that a recipient is told of why a denial took back what was on its way."""
 
 
 class PermissionNotFound(Refusal):
@@ -99,18 +103,9 @@ def grant(tx: Transaction, wanted: Permission, by: str, now: datetime, *, base: 
 
 
 def deny(tx: Transaction, wanted: Permission, by: str, now: datetime) -> tuple[Permission, int]:
-    """Forbid, and void what is on its way. Returns how many rows were voided."""
+    """Forbid, and void what is on its way of it. Returns how many rows were voided."""
     made = grant(tx, wanted, by, now)
-    voided = 0
-    if made.state == "active":
-        scope = Scope(made.episode_id, made.discloser_practice_id, made.recipient_practice_id)
-        voided_ids = _void_undelivered(tx, scope, "denied", now)
-        voided = len(voided_ids)
-        if voided_ids:
-            _notice(tx, made, "withdrawn", voided_ids, now)
-            # What it does not forbid is released anew.
-            entries.ask_sweep(tx, scope, now)
-    return made, voided
+    return made, _void_denied(tx, made, now) if made.state == "active" else 0
 
 
 def end(tx: Transaction, permission_id: str, by: str, now: datetime, state: str) -> tuple[Permission, int]:
@@ -171,8 +166,10 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
     message = permissions.to_message(changed)
     _account(tx, message, "expired" if over else "started", now)
     _tell(tx, message, now)
-    if not over or fresh.effect == EFFECT_DENY:
+    if over == (fresh.effect == EFFECT_DENY):
         entries.ask_sweep(tx, scope, now)
+    elif not over:
+        _void_denied(tx, message, now)
     visibility.review(tx, scope, now)
 
 
@@ -193,12 +190,34 @@ def close_scope(tx: Transaction, episode_id: str, now: datetime) -> None:
 
 
 def _void_undelivered(tx: Transaction, scope: Scope, reason: str, now: datetime) -> list[str]:
+    return _void(tx, scope, entries.undelivered(tx, scope), reason, reason, now)
+
+
+def _void_denied(tx: Transaction, denial: Permission, now: datetime) -> int:
+    """Void what a denial in force forbids, and nothing else: where nothing of it was on its way, its recipient learns of nothing."""
+    scope = Scope(denial.episode_id, denial.discloser_practice_id, denial.recipient_practice_id)
     rows = entries.undelivered(tx, scope)
+    forbidden = release.denied(tx, scope, [row.entry_id for row in rows], now)
+    on_its_way = [row for row in rows if row.entry_id in forbidden]
+    voided_ids = _void(tx, scope, on_its_way, "denied", WITHDRAWN, now)
+    if voided_ids:
+        _notice(tx, denial, WITHDRAWN, voided_ids, now)
+    return len(voided_ids)
+
+
+def _void(
+    tx: Transaction, scope: Scope, rows: Sequence[Row[Any]], reason: str, reason_told: str, now: datetime
+) -> list[str]:
+    """*reason_told* is what the recipient gets to know of the reason."""
     entry_ids = [row.entry_id for row in rows]
-    log.void(tx, downlink(scope.recipient), [row.sequence for row in rows], reason)
+    log.void(tx, downlink(scope.recipient), [row.sequence for row in rows], reason_told)
     entries.voided(tx, entry_ids, scope.recipient, now)
+    chains = (
+        (scope.discloser, scope.recipient, reason),
+        (scope.recipient, scope.discloser, reason_told),
+    )
     for entry_id in entry_ids:
-        for chain, counterpart in ((scope.discloser, scope.recipient), (scope.recipient, scope.discloser)):
+        for chain, counterpart, rule in chains:
             audit.append(
                 tx,
                 chain,
@@ -207,7 +226,7 @@ def _void_undelivered(tx: Transaction, scope: Scope, reason: str, now: datetime)
                 episode_id=scope.episode_id,
                 entry_id=entry_id,
                 counterpart_practice_id=counterpart,
-                rule=reason,
+                rule=rule,
             )
     return entry_ids
 

@@ -16,6 +16,7 @@ from tandem.exchange.v1.exchange_pb2 import (
 from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.rows import downlink, practice_of
+from tandem_platform.ids import is_id
 from tandem_platform.sealing import SealBroken, verify, verify_received
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
@@ -34,7 +35,8 @@ class UplinkHandler:
 
     def episode_of(self, body: RowBody) -> str | None:
         """Only entries wait behind one another; receipts and acknowledgements never do."""
-        return body.entry.labels.episode_id if body.WhichOneof("content") == "entry" else None
+        episode_id = body.entry.labels.episode_id
+        return episode_id if body.WhichOneof("content") == "entry" and is_id(episode_id, "epi") else None
 
     def is_ready(self, tx: Transaction, log_name: str) -> bool:
         """After a start of the hub a clinic syncs first: this database may be a backup that lacks the clinic's last revocation."""
@@ -42,10 +44,13 @@ class UplinkHandler:
         return practice_id in syncs.caught_up(tx, [practice_id])
 
     def must_wait(self, tx: Transaction, log_name: str, body: RowBody) -> bool:
-        return not commands.is_answered(tx, practice_of(log_name), body.after_request_id)
+        request_id = body.after_request_id
+        return is_id(request_id, "req") and not commands.is_answered(tx, practice_of(log_name), request_id)
 
     def apply(self, tx: Transaction, items: Sequence[Item]) -> None:
         """In order; neighbouring entries are dealt with together."""
+        for item in items:
+            _check_ids(item.body)
         now = self._time.decision_time(tx)
         together: list[Item] = []
         for item in items:
@@ -115,10 +120,33 @@ class UplinkHandler:
         entries.add_wrap(tx, late.entry_id, late.wrap)
         row = entries.find_own(tx, late.entry_id, origin)
         assert row is not None
-        sealed = entries.sealed(tx, [row])
-        before = entries.results(tx, [late.entry_id], scope.recipient).get(late.entry_id, "")
-        if late.entry_id in sealed:
-            release_where_permitted(tx, [Incoming(scope, sealed[late.entry_id], before)], now)
+        # What amends it was withheld with it.
+        rows = [row, *entries.amending(tx, row)]
+        sealed = entries.sealed(tx, rows)
+        before = entries.results(tx, sealed, scope.recipient)
+        incoming = [
+            Incoming(scope, sealed[each.entry_id], before.get(each.entry_id, ""))
+            for each in rows
+            if each.entry_id in sealed
+        ]
+        release_where_permitted(tx, incoming, now)
+
+
+def _check_ids(body: RowBody) -> None:
+    """Whatever a practice puts in place of an id must not reach the database, whose exceptions would count as ours."""
+    labels, late = body.entry.labels, body.late_wrap
+    ids = [("ent", item.entry_id) for item in body.entries_received.items]
+    ids += [("ent", entry_id) for entry_id in body.revocation_acknowledged.kept_entry_ids]
+    match body.WhichOneof("content"):
+        case "entry":
+            ids += [("ent", labels.entry_id), ("epi", labels.episode_id)]
+            ids += [("ent", labels.amends_entry_id)] if labels.amends_entry_id else []
+        case "late_wrap":
+            ids += [("ent", late.entry_id)]
+        case "revocation_acknowledged":
+            ids += [("perm", body.revocation_acknowledged.permission_id)]
+    if not all(is_id(value, prefix) for prefix, value in ids):
+        raise RowFault("id-unfit")
 
 
 def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
@@ -128,7 +156,7 @@ def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
 
 def _follows_a_refusal(tx: Transaction, item: Item, origin: str) -> bool:
     request_id = item.body.after_request_id
-    return bool(request_id) and commands.was_refused(tx, origin, request_id)
+    return is_id(request_id, "req") and commands.was_refused(tx, origin, request_id)
 
 
 def _scope_of(sealed: SealedEntry, origin: str, episodes: dict[str, Row[Any]]) -> Scope:

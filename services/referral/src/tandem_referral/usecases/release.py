@@ -1,7 +1,7 @@
 """Deciding about entries and giving them to their recipients, always under the scope's shared lock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -10,13 +10,13 @@ from tandem.directory.v1.directory_pb2 import Practice
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
 from tandem_care.categories import Purpose
 from tandem_care.lifecycle import OPEN
-from tandem_care.permission import Permission, Question, decide, needs_redisclosure_notice
+from tandem_care.permission import Permission, Question, Rule, decide, needs_redisclosure_notice
 from tandem_platform.exchange import log
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.rpc import words
 from tandem_platform.sealing import has_wrap_for, without_wraps_but
 from tandem_platform.storage import Transaction
-from tandem_referral.domain.release import Outcome, Result, outcome_of
+from tandem_referral.domain.release import PARTIES_CATCHING_UP, Outcome, Result, outcome_of
 from tandem_referral.store import audit, entries, permissions
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.entries import Decided
@@ -70,7 +70,7 @@ def release_where_permitted(
         if each.before == Result.RELEASED or each.scope in behind:
             continue
         outcome = _decide(each, rules[each.scope], standings[each.scope], targets, now)
-        if outcome.result == each.before and outcome.result != Result.RELEASED:
+        if _says_nothing_new(each.before, outcome.result):
             continue
         decided.append(
             Decided(
@@ -89,7 +89,8 @@ def release_where_permitted(
             _give(tx, each, outcome, now)
         elif outcome.result == Result.WAITING_FOR_WRAP:
             wraps_wanted.setdefault(each.scope, []).append(labels.entry_id)
-        elif not standings[each.scope].caught_up:
+        elif outcome.rule == PARTIES_CATCHING_UP:
+            # Only for what would be released: a sweep makes what comes after it wait, and that must not tell.
             entries.ask_sweep(tx, each.scope, now)
     entries.decided(tx, decided, now)
     for scope, entry_ids in wraps_wanted.items():
@@ -104,20 +105,9 @@ def _decide(
     now: datetime,
 ) -> Outcome:
     labels, scope = each.sealed.labels, each.scope
-    question = Question(
-        discloser=scope.discloser,
-        recipient=scope.recipient,
-        episode=scope.episode_id,
-        category=words.category_code(labels.category),
-        authored_at=labels.authored_at.ToDatetime(UTC),
-        now=now,
-        purpose=Purpose.TREATMENT,
-        derived_from=frozenset(words.category_code(number) for number in labels.derived_from),
-        part2=labels.part2,
-    )
     decision = decide(
         rules,
-        question,
+        _question(labels, scope, now),
         standing.partnership_active,
         standing.referral_live,
         treatment_relationship_allowed=standing.treatment_basis,
@@ -128,6 +118,53 @@ def _decide(
         target_released=not labels.amends_entry_id or (labels.amends_entry_id, scope.recipient) in targets,
         caught_up=standing.caught_up,
     )
+
+
+def _says_nothing_new(before: str, now: Result) -> bool:
+    """A voided entry that stays withheld is still accounted for as voided."""
+    return now == before or (before == Result.VOIDED and now == Result.WITHHELD)
+
+
+def _question(labels: EntryLabels, scope: Scope, now: datetime) -> Question:
+    return Question(
+        discloser=scope.discloser,
+        recipient=scope.recipient,
+        episode=scope.episode_id,
+        category=words.category_code(labels.category),
+        authored_at=labels.authored_at.ToDatetime(UTC),
+        now=now,
+        purpose=Purpose.TREATMENT,
+        derived_from=frozenset(words.category_code(number) for number in labels.derived_from),
+        part2=labels.part2,
+    )
+
+
+def denied(tx: Transaction, scope: Scope, entry_ids: Sequence[str], now: datetime) -> set[str]:
+    """Which of the scope's entries, given in the order of their release, a denial forbids, and what amends those.
+
+    Called under the scope's exclusive lock.
+    """
+    rules = permissions.in_scopes(tx, [scope])[scope]
+    sealed = entries.sealed(tx, entries.held(tx, entry_ids))
+    forbidden: set[str] = set()
+    for entry_id in entry_ids:
+        if entry_id not in sealed:
+            # Shredded: nothing of it should be on its way.
+            forbidden.add(entry_id)
+            continue
+        labels = sealed[entry_id].labels
+        whole = _question(labels, scope, now)
+        # Each category by itself: what else is wrong with another one must not hide the denial.
+        parts = [
+            replace(whole, category=code, derived_from=frozenset())
+            for code in (whole.category, *whole.derived_from)
+        ]
+        if labels.amends_entry_id in forbidden or any(
+            decide(rules, part, partnership_active=True, referral_live=True).rule is Rule.DENIED
+            for part in parts
+        ):
+            forbidden.add(entry_id)
+    return forbidden
 
 
 def _released_targets(tx: Transaction, incoming: Sequence[Incoming]) -> set[tuple[str, str]]:
