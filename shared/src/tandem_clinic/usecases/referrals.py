@@ -11,7 +11,18 @@ from tandem_care import entry_kinds
 from tandem_care.categories import REFERRAL_BASE, Effect, Purpose
 from tandem_care.entry_kinds import IdentityContact, ReferralNote
 from tandem_care.errors import Invalid
-from tandem_care.lifecycle import OPEN, REASONS, STEPS, Kind, Move, Party, State, Urgency, check_reason
+from tandem_care.lifecycle import (
+    OPEN,
+    REASONS,
+    STEPS,
+    UNDO_WINDOW,
+    Kind,
+    Move,
+    Party,
+    State,
+    Urgency,
+    check_reason,
+)
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.consent import Evidence
 from tandem_clinic.domain.episodes import ReferralView
@@ -338,9 +349,9 @@ def _expected(tx: Transaction, referral: ReferralView) -> tuple[str, int]:
             version += 1
             continue
         move = _MOVE_OF.get(command.name)
-        if move is None or move is Move.OPEN or move not in STEPS:
-            continue
-        state, version = STEPS[move].to or state, version + 1
+        # A queued move that the referral has outrun will be refused, and moves nothing.
+        if move is not None and move in STEPS and state in STEPS[move].sources:
+            state, version = STEPS[move].to or state, version + 1
     return state, version
 
 
@@ -355,7 +366,22 @@ def _moves_in(clinic: Clinic, referral: ReferralView, state: str) -> list[Move]:
     ]
     if side is Party.RECIPIENT and State(state) in OPEN:
         moves.append(Move.OPEN)
+    if (
+        referral.state == state
+        and side in _UNDONE_BY.get(State(state), ())
+        and clinic.now() < referral.changed_at + UNDO_WINDOW
+    ):
+        moves.append(Move.UNDO)
     return moves
+
+
+_UNDONE_BY: Final[Mapping[State, tuple[Party, ...]]] = {
+    State.DECLINED: (Party.RECIPIENT,),
+    State.FAILED: (Party.RECIPIENT,),
+    State.COMPLETED: (Party.RECIPIENT,),
+    State.CANCELLED: (Party.REFERRER, Party.RECIPIENT),
+}
+"""Who may have set a final state, and so may take it back for a short while; the hub knows who did."""
 
 
 def _check_reason(move: Move, reason: str | None, comment: str) -> None:
