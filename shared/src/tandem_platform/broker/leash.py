@@ -53,8 +53,14 @@ class LeashedProcess:
         return self._process.poll() is None
 
     def freeze(self) -> None:
-        """Stop the child without closing its connections: what a hung machine looks like."""
-        self._process.send_signal(signal.SIGSTOP)
+        """Stop the child without closing its connections: what a hung machine looks like.
+
+        Returns when every thread of it stands still.
+        """
+        if self.running():
+            self._process.send_signal(signal.SIGSTOP)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
