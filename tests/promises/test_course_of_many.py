@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from support.care_examples import one_of_every_kind
 from support.databases import PostgresServer
-from support.network import Network, Referred, SimulatedClinic
+from support.network import Referred, SimulatedClinic
 from support.oracle import BASE, hold
-from support.watched import MOVE_OF, CopyOf, Crash, Prepared, WatchedNetwork, copies_in, prepared
+from support.watched import MOVE_OF, CopyOf, Crash, WatchedNetwork, copies_in
 from tandem.referral.v1 import referral_pb2
 from tandem.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from tandem_care.categories import Category
@@ -36,7 +36,7 @@ from tandem_platform.exchange.transport.memory import corrupting, duplicating, l
 from tandem_platform.ids import new_id
 from tandem_platform.rpc.client import refusal_of
 from tandem_platform.rpc.identity import Caller
-from tandem_platform.rpc.local import LocalChannel, unreachable
+from tandem_platform.rpc.local import unreachable
 
 LONG = bool(os.environ.get("TANDEM_LONG"))
 EXAMPLES, STEPS = (500, 100) if LONG else (60, 50)
@@ -92,20 +92,19 @@ class Share:
 class Stage:
     """Where every example begins."""
 
-    start: Prepared
+    start: WatchedNetwork
     shares: list[Share]
     copy_of: Callable[[Path], CopyOf]
 
 
-def three_practices(directory: Path, url_of: Callable[[str], str]) -> Prepared:
+def three_practices(directory: Path, url_of: Callable[[str], str]) -> WatchedNetwork:
     """Juniper prescribes; Riverbend and Cedar give psychotherapy; both are Juniper's partners."""
-    network = Network(directory, url_of)
+    network = WatchedNetwork(directory, url_of)
     juniper = network.clinic("juniper", "prescriber")
-    partnerships = {}
     for name in ("riverbend", "cedar"):
         other = network.clinic(name, "therapy_provider")
-        partnerships[frozenset({"juniper", name})] = juniper.partners_with(other)
-    return prepared(network, partnerships)
+        network.partnerships[frozenset({"juniper", name})] = juniper.partners_with(other)
+    return network
 
 
 def refer(network: WatchedNetwork, by: str, to: str, patient_id: str) -> Share:
@@ -118,9 +117,8 @@ def take_in(network: WatchedNetwork, share: Share) -> None:
     share.patients[share.recipient] = network.clinics[share.recipient].takes_in(share.referred)
 
 
-def three_shares(start: Prepared, directory: Path, copy_of: CopyOf) -> tuple[Prepared, list[Share]]:
+def three_shares(network: WatchedNetwork) -> list[Share]:
     """One patient of Juniper's shared with both partners, one of Cedar's shared with Juniper."""
-    network = WatchedNetwork(start, directory, copy_of)
     patient_id = network.clinics["juniper"].registers()
     shares = [
         refer(network, "juniper", "riverbend", patient_id),
@@ -133,7 +131,7 @@ def three_shares(start: Prepared, directory: Path, copy_of: CopyOf) -> tuple[Pre
         network.clinics[share.recipient].moves(share.referred, "accept")
     network.settle()
     network.check()
-    return prepared(network, start.partnerships), shares
+    return shares
 
 
 class Course(RuleBasedStateMachine):
@@ -150,7 +148,7 @@ class Course(RuleBasedStateMachine):
         self.ids.start()
         self.home = tempfile.TemporaryDirectory(prefix="course-", dir=SCRATCH)
         directory = Path(self.home.name)
-        self.network = WatchedNetwork(self.stage.start, directory, self.stage.copy_of(directory))
+        self.network = self.stage.start.continued(self.stage.copy_of(directory))
         self.shares = [
             Share(each.referrer, each.recipient, each.kind, each.referred, dict(each.patients))
             for each in self.stage.shares
@@ -322,7 +320,7 @@ class Course(RuleBasedStateMachine):
             request.reason = REASONS[move]
         if move == "complete":
             request.outcome = "treated" if chosen.kind == "psychotherapy" else "eligible"
-        stub = ReferralServiceStub(LocalChannel(self.network.hub.dispatcher, Caller("practice", name)))
+        stub = ReferralServiceStub(self.network.channel(Caller("practice", name)))
         try:
             getattr(stub, RPC_OF[move])(request, timeout=30)
         except grpc.RpcError as error:
@@ -465,6 +463,16 @@ class Course(RuleBasedStateMachine):
             else:
                 self.clinic(died).restart()
 
+    def count_what_happened(self) -> None:
+        oracle, counted = self.network.oracle, self.counted
+        releases = [each for entry in oracle.entries.values() for each in entry.releases]
+        counted["calls"] += self.network.watch.calls
+        counted["releases"] += len(releases)
+        counted["voided"] += sum(1 for each in releases if each.voided)
+        counted["received"] += sum(entry.times_received for entry in oracle.entries.values())
+        counted["withheld"] += sum(not entry.releases for entry in oracle.entries.values())
+        counted["moves"] += sum(each.version for each in oracle.referrals.values())
+
     def teardown(self) -> None:
         try:
             self.network.heal()
@@ -472,7 +480,7 @@ class Course(RuleBasedStateMachine):
             self.counted["examples"] += 1
         finally:
             self.counted["steps"] += self.done
-            self.counted["calls"] += self.network.watch.calls
+            self.count_what_happened()
             self.network.close()
             self.home.cleanup()
             self.ids.stop()
@@ -481,19 +489,17 @@ class Course(RuleBasedStateMachine):
 @pytest.fixture(scope="module")
 def stage(stack: str, request: pytest.FixtureRequest) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="stage-", dir=SCRATCH) as home:
-        before, after = Path(home) / "practices", Path(home) / "shares"
-        before.mkdir()
-        after.mkdir()
         if stack == "embedded":
-            start, shares = three_shares(
-                three_practices(before, lambda name: f"sqlite:///{before / name}.db"), after, copies_in(after)
-            )
-            yield Stage(start, shares, copies_in)
-            return
-        server: PostgresServer = request.getfixturevalue("postgres")
-        copy = server.new_database
-        start, shares = three_shares(three_practices(before, lambda name: copy()), after, copy)
-        yield Stage(start, shares, lambda directory: copy)
+            url_of = lambda name: f"sqlite:///{home}/{name}.db"  # noqa: E731
+            copy_of: Callable[[Path], CopyOf] = copies_in
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            url_of = lambda name: server.new_database()  # noqa: E731
+            copy_of = lambda directory: server.new_database  # noqa: E731
+        start = three_practices(Path(home), url_of)
+        shares = three_shares(start)
+        start.close()
+        yield Stage(start, shares, copy_of)
 
 
 def test_the_promises_hold_on_every_course(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:

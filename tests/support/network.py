@@ -5,10 +5,11 @@ Nothing of ours is replaced: calls go through the real dispatcher without socket
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import select
 
@@ -32,10 +33,12 @@ from tandem_clinic.usecases import partner, patients, permissions, referrals
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_clinic.usecases.permissions import Terms
 from tandem_clinic.usecases.plan import PlanItem, read_care_plan
+from tandem_platform.clock import SimulatedClock
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.transport.memory import MemoryTransport
 from tandem_platform.exchange.transport.port import Transport
 from tandem_platform.ids import new_id
+from tandem_platform.rpc.dispatch import Dispatcher
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.local import Faults, LocalChannel
 from tandem_platform.sealing import PracticeKeys
@@ -57,7 +60,23 @@ KEEPER = Staff("staff_keeper", "The keeper", frozenset(Role))
 class Network:
     """A hub, its Kafka and its clinics. Time stands still until `advance`."""
 
-    def __init__(self, directory: Path, database_of: DATABASE_OF | None = None, transport: Transport | None = None) -> None:
+    @property
+    def member(self) -> "type[SimulatedClinic]":
+        """What its clinics are made of."""
+        return SimulatedClinic
+
+    def __init__(
+        self,
+        directory: Path,
+        database_of: DATABASE_OF | None = None,
+        transport: Transport | None = None,
+        *,
+        kafka: bool = True,
+        sync_period: float = 0.0,
+    ) -> None:
+        """*kafka*: False for a network that has none. *sync_period*: seconds for which the hub lets a Sync wait."""
+        self._kafka = kafka
+        self._sync_period = sync_period
         at_rest.install(AT_REST_KEY)
         self.directory = directory
         self._database_of = database_of or (lambda name: f"sqlite:///{directory / name}.db")
@@ -68,7 +87,7 @@ class Network:
         self.hub_url = self._database_of("hub")
         self.clinics: dict[str, SimulatedClinic] = {}
         self.hub = self._new_hub(create=True)
-        operator = LocalChannel(self.hub.dispatcher, Caller("operator", "ops"))
+        operator = self.channel(Caller("operator", "ops"))
         self._directory_of_hub = DirectoryServiceStub(operator)
 
     def _new_hub(self, *, create: bool = False) -> Hub:
@@ -76,15 +95,41 @@ class Network:
         if create:
             database.create_all()
         return Hub(
-            database, self.hub_keys, KeyTrust([self.keys.trust]), self.clock, self.transport, PAGE_KEY, ticking=None, sync_period=0.0
+            database,
+            self.hub_keys,
+            KeyTrust([self.keys.trust]),
+            self.clock,
+            self.carrier,
+            PAGE_KEY,
+            ticking=None,
+            sync_period=self._sync_period,
         )
 
-    def restart_hub(self) -> None:
-        """As after a crash or a restore: a new run on the database as it is."""
+    def continued(self, copy_of: DATABASE_OF) -> "Network":
+        """A network that goes on from where this one, closed, ended: on copies of its databases and of its broker's records."""
+        twin = copy(self)
+        twin.keys = copy(self.keys)
+        twin.clock = twin.keys.clock = SimulatedClock(self.clock.now())
+        twin.transport = self.transport.copy()
+        twin.hub_url = copy_of(self.hub_url)
+        twin.hub = twin._new_hub()
+        twin._directory_of_hub = DirectoryServiceStub(twin.channel(Caller("operator", "ops")))
+        twin.clinics = {name: clinic.continued(twin, copy_of(clinic.url)) for name, clinic in self.clinics.items()}
+        return twin
+
+    @property
+    def carrier(self) -> Transport | None:
+        return self.transport if self._kafka else None
+
+    def channel(self, caller: Caller, faults: Faults | None = None) -> LocalChannel:
+        """To whichever hub runs when a call is made."""
+        return LocalChannel(cast(Dispatcher, _PresentHub(self)), caller, faults)
+
+    def restart_hub(self, url: str | None = None) -> None:
+        """As after a crash, or after a restore to another database: a new run. The clinics go on as they are."""
         self.hub.close()
+        self.hub_url = url or self.hub_url
         self.hub = self._new_hub()
-        for clinic in self.clinics.values():
-            clinic.connect(self.hub)
 
     def clinic(self, name: str, role: str, **settings: Any) -> "SimulatedClinic":
         """Registered, with keys published."""
@@ -92,7 +137,7 @@ class Network:
         self._directory_of_hub.RegisterPractice(
             directory_pb2.RegisterPracticeRequest(request_id=new_id("req"), practice=profile), timeout=30
         )
-        clinic = SimulatedClinic(self, name, self._database_of(name), allows_treatment_basis=profile.allows_treatment_basis)
+        clinic = self.member(self, name, self._database_of(name), allows_treatment_basis=profile.allows_treatment_basis)
         self.clinics[name] = clinic
         self.settle()
         return clinic
@@ -123,6 +168,16 @@ class Network:
         for clinic in self.clinics.values():
             clinic.close()
         self.hub.close()
+
+
+class _PresentHub:
+    """The dispatcher of the hub that runs now."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network.hub.dispatcher, name)
 
 
 @dataclass(frozen=True)
@@ -166,10 +221,17 @@ class SimulatedClinic:
         database = Database(url, clinic_metadata)
         database.create_all()
         database.close()
-        self.connect(network.hub)
+        self.connect()
 
-    def connect(self, hub: Hub) -> None:
-        """As after a start of this clinic's process, or of the hub's."""
+    def continued(self, network: Network, url: str) -> "SimulatedClinic":
+        """The same clinic in another network, on a copy of its database."""
+        twin = copy(self)
+        twin.network, twin.url, twin.reach = network, url, Reach()
+        twin.connect()
+        return twin
+
+    def connect(self) -> None:
+        """As after a start of this clinic's process."""
         faults: Faults = self.reach
         self.clinic = Clinic(
             practice_id=self.name,
@@ -178,15 +240,17 @@ class SimulatedClinic:
             keys=self.keys,
             vault=Vault(self.keyring, self.name),
             clock=self.network.clock,
-            gateway=Gateway(LocalChannel(hub.dispatcher, Caller("practice", self.name), faults)),
+            gateway=Gateway(self.network.channel(Caller("practice", self.name), faults)),
             trust=[self.network.keys.trust],
             allows_treatment_basis=self._allows_treatment_basis,
         )
-        self.node = ClinicNode(self.clinic, self.network.transport)
+        self.node = ClinicNode(self.clinic, self.network.carrier)
 
-    def restart(self) -> None:
+    def restart(self, url: str | None = None) -> None:
+        """As after a crash, or after a restore to another database."""
         self.node.close()
-        self.connect(self.network.hub)
+        self.url = url or self.url
+        self.connect()
 
     def step(self) -> bool:
         """One round of every part. A Sync by itself counts as no movement."""

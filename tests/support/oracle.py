@@ -138,6 +138,7 @@ class Oracle:
         self.suspended: dict[frozenset[str], set[str]] = defaultdict(set)
         self.entries: dict[str, Entry] = {}
         self.of_scope: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        self.refused_episodes: set[str] = set()
         self.audited: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
 
     # What is committed at the hub ------------------------------------------------------------
@@ -161,6 +162,10 @@ class Oracle:
     def referral_requested(self, requested: Referral, at: datetime) -> None:
         requested.changed_at = at
         self.referrals[requested.referral_id] = requested
+
+    def referral_refused(self, episode: str) -> None:
+        """Nobody but its author ever has what was meant for this episode."""
+        self.refused_episodes.add(episode)
 
     def referral_moved(
         self, referral_id: str, move: str, by: str, at: datetime, reason: str = "", outcome: str = ""
@@ -342,7 +347,8 @@ class Oracle:
 
     def check_settled(self, now: datetime) -> None:
         for entry in self._ordered():
-            hold("P3", entry.at_hub, f"{entry.entry_id} never reached the hub")
+            arrives = entry.episode not in self.refused_episodes
+            hold("P3", entry.at_hub or not arrives, f"{entry.entry_id} never reached the hub")
             name = f"{entry.entry_id} ({entry.category}, {entry.origin} to {entry.recipient})"
             if self.may_have(entry, now):
                 hold("P3", entry.is_out, f"{name} is permitted, and was not given")

@@ -14,9 +14,8 @@ from google.rpc.code_pb2 import Code as WireCode
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from support.network import KEEPER, Network, Reach, SimulatedClinic
+from support.network import Network, SimulatedClinic
 from support.oracle import BASE, CLOCK, Entry, Oracle, Permission, Referral, hold
-from support.sealing import KeyNetwork
 from tandem.audit.v1.audit_pb2 import ListDisclosuresRequest
 from tandem.audit.v1.audit_pb2_grpc import AuditServiceStub
 from tandem.consent.v1 import consent_pb2
@@ -28,16 +27,12 @@ from tandem_clinic.store import entries as clinic_entries
 from tandem_clinic.store.tables import command, episode, received_entry
 from tandem_clinic.store.tables import exchange as clinic_exchange
 from tandem_clinic.store.tables import hub_referral as clinic_referral
-from tandem_platform.clock import SimulatedClock
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.exchange.transport.memory import MemoryTransport
 from tandem_platform.rpc import words
 from tandem_platform.rpc.dispatch import Dispatcher
 from tandem_platform.rpc.identity import Caller
-from tandem_platform.rpc.local import LocalChannel
 from tandem_platform.rpc.status import RpcRefusal
-from tandem_platform.sealing import PracticeKeys
-from tandem_platform.storage.encryption import Keyring
 from tandem_referral.hub import Hub
 from tandem_referral.store import audit as hub_audit
 from tandem_referral.store.tables import entry as hub_entry
@@ -91,41 +86,6 @@ class Crash(BaseException):
     """A process dies at this point. No code of ours catches it."""
 
 
-@dataclass
-class Prepared:
-    """A network as it lies on disk, to be copied and continued many times."""
-
-    directory: Path
-    keys: KeyNetwork
-    hub_keys: PracticeKeys
-    hub_url: str
-    clinics: dict[str, tuple[str, PracticeKeys, Keyring]]
-    now: datetime
-    partnerships: dict[frozenset[str], str]
-    transport: MemoryTransport
-    oracle: Oracle
-    seen: "Seen"
-
-
-def prepared(network: Network, partnerships: dict[frozenset[str], str]) -> Prepared:
-    """Close *network* and keep what continuing it needs. An unwatched one must not have seen referrals yet."""
-    network.close()
-    watched = isinstance(network, WatchedNetwork)
-    assert isinstance(network.transport, MemoryTransport)
-    return Prepared(
-        directory=network.directory,
-        keys=network.keys,
-        hub_keys=network.hub_keys,
-        hub_url=network.hub_url,
-        clinics={name: (each.url, each.keys, each.keyring) for name, each in network.clinics.items()},
-        now=network.clock.now(),
-        partnerships=partnerships,
-        transport=network.transport,
-        oracle=network.oracle if watched else Oracle(),
-        seen=network.watch.seen if watched else Seen(),
-    )
-
-
 CopyOf = Callable[[str], str]
 """Copies the database of this URL and gives the copy's."""
 
@@ -143,27 +103,31 @@ def copies_in(directory: Path) -> CopyOf:
 
 
 class WatchedNetwork(Network):
-    """Continues a prepared network on copies of its databases, before the oracle's eyes."""
+    """Everything happens before the oracle's eyes, in what it is continued by, too."""
 
-    def __init__(self, start: Prepared, directory: Path, copy_of: CopyOf) -> None:
-        self.directory = directory
-        self.keys = start.keys
-        self.clock = SimulatedClock(start.now)
-        self.memory = start.transport.copy()
-        self.transport = self.memory
-        self.hub_keys = start.hub_keys
-        self.hub_url = copy_of(start.hub_url)
-        self.partnerships = start.partnerships
-        self.clinics = {}
-        self.oracle = deepcopy(start.oracle)
-        self.watch = _Watch(self, deepcopy(start.seen))
-        self.hub = self._new_hub()
-        for name, (url, keys, keyring) in start.clinics.items():
-            self.clinics[name] = _continued(self, name, copy_of(url), keys, keyring)
+    def __init__(self, directory: Path, database_of: Callable[[str], str]) -> None:
+        self.memory = MemoryTransport()
+        self.oracle = Oracle()
+        self.watch = _Watch(self, Seen())
+        self.partnerships: dict[frozenset[str], str] = {}
+        super().__init__(directory, database_of, self.memory)
+
+    @property
+    def member(self) -> type[SimulatedClinic]:
+        return WatchedClinic
+
+    def continued(self, copy_of: CopyOf) -> "WatchedNetwork":
+        twin = super().continued(copy_of)
+        assert isinstance(twin, WatchedNetwork)
+        assert isinstance(twin.transport, MemoryTransport)
+        twin.memory = twin.transport
+        twin.oracle = deepcopy(self.oracle)
+        twin.watch = _Watch(twin, deepcopy(self.watch.seen))
+        return twin
 
     def _new_hub(self, *, create: bool = False) -> Hub:
         hub = super()._new_hub(create=create)
-        hub.dispatcher = _WatchedDispatcher(hub.dispatcher, self.watch)  # type: ignore[assignment]
+        hub.dispatcher = _WatchedDispatcher(hub.dispatcher, self)  # type: ignore[assignment]
         return hub
 
     @property
@@ -211,58 +175,44 @@ class WatchedNetwork(Network):
         self.watch.check_audit(now)
 
 
-def _continued(
-    network: WatchedNetwork, name: str, url: str, keys: PracticeKeys, keyring: Keyring
-) -> "WatchedClinic":
-    clinic = WatchedClinic.__new__(WatchedClinic)
-    clinic.network = network
-    clinic.name = name
-    clinic.url = url
-    clinic.running = True
-    clinic.keyring = keyring
-    clinic.keys = keys
-    clinic.reach = Reach()
-    clinic.person = KEEPER
-    clinic._allows_treatment_basis = False
-    clinic.connect(network.hub)
-    return clinic
-
-
 class WatchedClinic(SimulatedClinic):
-    network: WatchedNetwork
-
     def step(self) -> bool:
         moved = super().step()
-        self.network.watch.look_at(self)
+        _watch_of(self).look_at(self)
         return moved
 
     def do(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         done = super().do(work, *args, **kwargs)
-        self.network.watch.look_at(self)
+        _watch_of(self).look_at(self)
         return done
+
+
+def _watch_of(clinic: SimulatedClinic) -> "_Watch":
+    assert isinstance(clinic.network, WatchedNetwork)
+    return clinic.network.watch
 
 
 class _WatchedDispatcher:
     """Lets every call through, and tells what came of it."""
 
-    def __init__(self, dispatcher: Dispatcher, watch: "_Watch") -> None:
+    def __init__(self, dispatcher: Dispatcher, network: WatchedNetwork) -> None:
         self._dispatcher = dispatcher
-        self._watch = watch
+        self._network = network
 
     def dispatch(
         self, method: str, request: bytes, caller: Caller, deadline: float | None, traceparent: str = ""
     ) -> bytes:
-        name = method.rpartition("/")[2]
-        self._watch.calls += 1
+        name, watch = method.rpartition("/")[2], self._network.watch
+        watch.calls += 1
         try:
             answer = self._dispatcher.dispatch(method, request, caller, deadline, traceparent)
         except RpcRefusal as refused:
-            self._watch.refused(name, request, caller, refused)
-            self._watch.look_at_hub()
+            watch.refused(name, request, caller, refused)
+            watch.look_at_hub()
             raise
-        self._watch.answered(name, request, caller)
+        watch.answered(name, request, caller)
         if name not in _NOTHING_CHANGES:
-            self._watch.look_at_hub()
+            watch.look_at_hub()
         return answer
 
 
@@ -371,7 +321,11 @@ class _Watch:
 
     def refused(self, name: str, body: bytes, caller: Caller, refused: RpcRefusal) -> None:
         """A move that is allowed is not refused."""
-        if name not in MOVE_OF or refused.status.code in _TRANSIENT:
+        if refused.status.code in _TRANSIENT:
+            return
+        if name == "RequestReferral":
+            self.oracle.referral_refused(_REQUESTS[name].FromString(body).episode_id)  # type: ignore[attr-defined]
+        if name not in MOVE_OF:
             return
         request: Any = _REQUESTS[name].FromString(body)
         if request.request_id in self.seen.decided:
@@ -570,7 +524,7 @@ class _Watch:
             self.oracle.check_accounting(name, self._account_of(name), now)
 
     def _account_of(self, name: str) -> dict[str, tuple[bool, bool]]:
-        stub = AuditServiceStub(LocalChannel(self.network.hub.dispatcher, Caller("practice", name)))
+        stub = AuditServiceStub(self.network.channel(Caller("practice", name)))
         told: dict[str, tuple[bool, bool]] = {}
         request = ListDisclosuresRequest(page_size=100)
         while True:

@@ -303,7 +303,10 @@ class Sync:
             return there, log.head_of(tx, self._clinic.uplink).sequence
 
     def push(self) -> bool:
-        """Bring the hub every row that it lacks. False if it is away or a row has to wait there."""
+        """Bring the hub every row that it lacks, up to one that comes after a command which is still queued here.
+
+        False if the hub is away, or if a row has to wait for something else.
+        """
         try:
             for _ in range(3):
                 if self._peer.uplink_cursor is None:
@@ -337,10 +340,17 @@ class Sync:
             if not clinic.db.run(lambda tx, to=moved: self._acknowledge(tx, to)):  # type: ignore[misc]
                 break
             if moved.sequence <= cursor.sequence and not self._freed(rows[0]):
-                return False
+                # A closing command first brings the uplink there: it must not wait for a row that waits for it.
+                return self._waits_for_our_queue(rows[0])
             self._peer.uplink_cursor = cursor = moved
         self._peer.uplink_cursor = None
         return None
+
+    def _waits_for_our_queue(self, row: pb.LogRow) -> bool:
+        after = pb.RowBody.FromString(row.body).after_request_id if row.body else ""
+        with self._clinic.db.reading() as tx:
+            awaited = journal.find(tx, after) if after else None
+        return awaited is not None and awaited.state == "queued"
 
     def _freed(self, row: pb.LogRow) -> bool:
         """Whether *row* held the log up by waiting for a command that the hub will never answer, and does so no more."""
