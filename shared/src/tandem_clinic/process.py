@@ -28,7 +28,7 @@ from tandem_platform.rpc.client import SecureChannel, retry_safe_methods, secure
 from tandem_platform.rpc.server import RpcServer
 from tandem_platform.rpc.tls import TlsFiles
 from tandem_platform.sealing import PracticeKeys, load_certificate
-from tandem_platform.settings import SettingsUnfit, load
+from tandem_platform.settings import SettingsUnfit, is_loopback, load
 from tandem_platform.storage import Database, at_rest
 from tandem_platform.storage.encryption import Keyring
 from tandem_platform.storage.migrations import bring_up_to_date
@@ -76,7 +76,10 @@ def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNo
     bring_up_to_date(database, service.migrations)
     tls = TlsFiles.in_directory(settings.tls_directory)
     channel = secure_channel(
-        settings.hub_target, tls, default_timeout=settings.hub_timeout, retry_safe=retry_safe_methods(*_HUB_SERVICES)
+        settings.hub_target,
+        tls,
+        default_timeout=settings.hub_timeout,
+        retry_safe=retry_safe_methods(*_HUB_SERVICES),
     )
     clinic = Clinic(
         practice_id=settings.practice_id,
@@ -90,7 +93,9 @@ def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNo
         part2_program=settings.part2_program,
         allows_treatment_basis=settings.allows_treatment_basis,
     )
-    transport = transport_for(settings.kafka_bootstrap, settings.kafka_tls_directory, embedded=settings.kafka_embedded)
+    transport = transport_for(
+        settings.kafka_bootstrap, settings.kafka_tls_directory, embedded=settings.kafka_embedded
+    )
     return ClinicNode(clinic, transport), channel
 
 
@@ -162,14 +167,22 @@ def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
     wakeup = node.clinic.db.wakeup
     loops = []
     if "clock" in roles:
-        loops += [Loop("upkeep", node.upkeep.step, 1.0, wakeup), Loop("journal", node.journal.step, 1.0, wakeup)]
+        loops += [
+            Loop("upkeep", node.upkeep.step, 1.0, wakeup),
+            Loop("journal", node.journal.step, 1.0, wakeup),
+        ]
     if "relay" in roles:
         if node.relay is not None:
             loops.append(Loop("relay", node.relay.step, 1.0, wakeup))
         # Kafka has its time first: to look after every commit would be for nothing.
         loops.append(Loop("push", node.step_push, 0.1, None if node.has_kafka else wakeup))
     if "reader" in roles:
-        sync = Loop("sync", lambda: node.step_sync(wait=True), 1.0, rest=lambda: max(SYNC_REST, node.sync.next_after.total_seconds()))
+        sync = Loop(
+            "sync",
+            lambda: node.step_sync(wait=True),
+            1.0,
+            rest=lambda: max(SYNC_REST, node.sync.next_after.total_seconds()),
+        )
         loops += [sync, Loop("catch-up", node.step_catch_up, 0.1)]
         if node.has_kafka:
             loops.append(Loop("downlink-feed", lambda: node.step_feed(0.2), 0.0))
@@ -187,10 +200,21 @@ def run(service: ClinicService, settings: ClinicSettings) -> int:
     return 0 if running.stop() else 1
 
 
+def _refuse_bare_http(settings: ClinicSettings) -> None:
+    """Patients' data do not cross a network in the clear."""
+    if not (is_loopback(settings.http_address) or settings.tls_proxy):
+        raise SettingsUnfit(
+            [
+                "TANDEM_HTTP_ADDRESS is unfit: must be on loopback, unless TANDEM_TLS_PROXY says that a proxy speaks TLS"
+            ]
+        )
+
+
 def main(service: ClinicService) -> int:
     """A service's ``__main__``."""
     try:
         settings = load(ClinicSettings)
+        _refuse_bare_http(settings)
     except SettingsUnfit as unfit:
         sys.stderr.write(f"{unfit}\n")
         return 2

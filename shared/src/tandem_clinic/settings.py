@@ -17,23 +17,44 @@ class ClinicSettings:
     hub_target: str = setting("host:port of the hub", address)
     grpc_address: str = setting("host:port of the gRPC interface for the clinic's own EHR", address)
     http_address: str = setting("host:port of REST, health and metrics", address)
-    tls_directory: Path = setting("directory with cert.pem, key.pem and ca.pem of the practice", existing_directory)
+    tls_proxy: bool = setting(
+        "a proxy in front of HTTP speaks TLS; without one, HTTP listens on loopback only",
+        yes_or_no,
+        default=False,
+    )
+    tls_directory: Path = setting(
+        "directory with cert.pem, key.pem and ca.pem of the practice", existing_directory
+    )
     server_tls_directory: Path | None = setting(
-        "directory with cert.pem, key.pem and ca.pem for the gRPC interface; unset: none is served", existing_directory, default=None
+        "directory with cert.pem, key.pem and ca.pem for the gRPC interface; unset: none is served",
+        existing_directory,
+        default=None,
     )
     keys_directory: Path = setting("directory of the practice's sealing keys; made at the first start", path)
-    at_rest_key: Path = setting("file with the key for the exchange's rows at rest; made at the first start", path)
-    keyring: Path | None = setting(
-        "file with the keys of encrypted columns; made at the first start, by default beside the sealing keys", path, default=None
+    at_rest_key: Path = setting(
+        "file with the key for the exchange's rows at rest; made at the first start", path
     )
-    kafka_bootstrap: tuple[str, ...] = setting("Kafka brokers, host:port, separated by commas; empty for gRPC alone", words, default=())
-    kafka_embedded: bool = setting("the broker is the one that starts itself, on loopback", yes_or_no, default=False)
+    keyring: Path | None = setting(
+        "file with the keys of encrypted columns; made at the first start, by default beside the sealing keys",
+        path,
+        default=None,
+    )
+    kafka_bootstrap: tuple[str, ...] = setting(
+        "Kafka brokers, host:port, separated by commas; empty for gRPC alone", words, default=()
+    )
+    kafka_embedded: bool = setting(
+        "the broker is the one that starts itself, on loopback", yes_or_no, default=False
+    )
     kafka_tls_directory: Path | None = setting(
-        "directory with cert.pem, key.pem and ca.pem for Kafka; unset for a broker on loopback", existing_directory, default=None
+        "directory with cert.pem, key.pem and ca.pem for Kafka; unset for a broker on loopback",
+        existing_directory,
+        default=None,
     )
     part2_program: bool = setting("the practice is a 42 CFR Part 2 programme", yes_or_no, default=False)
     allows_treatment_basis: bool = setting(
-        "the treatment relationship (45 CFR 164.506) may serve as a basis for sharing", yes_or_no, default=False
+        "the treatment relationship (45 CFR 164.506) may serve as a basis for sharing",
+        yes_or_no,
+        default=False,
     )
     hub_timeout: float = setting("seconds that a call to the hub may take", seconds, default=5.0)
     roles: tuple[str, ...] = setting("what this process does, of: " + ", ".join(ROLES), words, default=ROLES)

@@ -104,3 +104,8 @@ def yes_or_no(text: str) -> bool:
 
 def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def is_loopback(listening: str) -> bool:
+    host = listening.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
