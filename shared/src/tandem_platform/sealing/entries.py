@@ -173,7 +173,7 @@ def verify(entry: SealedEntry, origin: KeyBundle, *, received_at: datetime | Non
     if (
         len(entry.wraps) > _MOST_WRAPS
         or len(addressed) < len(entry.wraps)
-        or any(len(wrap.wrapped_key) != _WRAPPED_KEY for wrap in entry.wraps)
+        or not all(is_wrap(wrap) for wrap in entry.wraps)
     ):
         raise SealBroken(SealFault.WRAPS_IMPROPER, "wraps")
     if hashlib.sha256(entry.ciphertext).digest() != entry.content_hash:
@@ -215,6 +215,11 @@ def wrap_for(entry: SealedEntry, keys: PracticeKeys, recipient: KeyBundle) -> Ke
     Whether the recipient may have it is the caller's decision, taken before.
     """
     return _wrap(_content_key(entry, keys), entry.labels, recipient)
+
+
+def is_wrap(wrap: KeyWrap) -> bool:
+    """Whether it has the form of one. More can be told by its recipient alone."""
+    return len(wrap.wrapped_key) == _WRAPPED_KEY
 
 
 def with_wrap(entry: SealedEntry, wrap: KeyWrap) -> SealedEntry:
