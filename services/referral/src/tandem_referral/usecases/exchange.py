@@ -18,7 +18,7 @@ from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.rows import downlink, practice_of
 from tandem_platform.ids import is_id
 from tandem_platform.rpc.intake import LARGEST_NUMBER
-from tandem_platform.sealing import SealBroken, verify, verify_received
+from tandem_platform.sealing import SealBroken, is_wrap, verify, verify_received
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
 from tandem_referral.store import sync as syncs
@@ -114,6 +114,8 @@ class UplinkHandler:
         scope = _scope(row.episode_id, origin, _episodes(tx, {row.episode_id}))
         if late.wrap.practice_id != scope.recipient:
             raise RowFault("wrap-for-a-stranger")
+        if not is_wrap(late.wrap):
+            raise RowFault("seal-wraps-improper")
         if row.shredded:
             return
         # The scope before the entry: a sweep takes them in this order too.
