@@ -37,9 +37,10 @@ def a_database(url: str) -> Database:
     return database
 
 
-def an_entry(word: str, episode: str = "epi_a", after: str = "") -> RowBody:
-    """Content of *episode*; its entry id is the word."""
+def an_entry(word: str, episode: str = "epi_a", after: str = "", size: int = 0) -> RowBody:
+    """Content of *episode*, of *size* bytes; its entry id is the word."""
     body = RowBody(after_request_id=after)
+    body.entry.ciphertext = bytes(size)
     body.entry.labels.entry_id = word
     body.entry.labels.episode_id = episode
     return body

@@ -110,6 +110,7 @@ class Network:
         twin = copy(self)
         twin.keys = copy(self.keys)
         twin.clock = twin.keys.clock = SimulatedClock(self.clock.now())
+        assert isinstance(self.transport, MemoryTransport), "a real broker's records cannot be copied"
         twin.transport = self.transport.copy()
         twin.hub_url = copy_of(self.hub_url)
         twin.hub = twin._new_hub()
@@ -257,7 +258,7 @@ class SimulatedClinic:
         before = self.marks()
         for part in self.node.parts:
             part()
-        return self.marks() != before
+        return bool(self.marks() != before)
 
     def marks(self) -> Any:
         with self.db.reading() as tx:

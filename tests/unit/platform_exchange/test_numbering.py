@@ -114,14 +114,17 @@ def test_transactions_that_write_the_same_logs_in_any_order_do_not_wait_for_each
 
 
 def test_what_a_savepoint_undoes_is_not_appended(writer: Writer) -> None:
+    def fail(tx: Transaction, word: str) -> None:
+        with tx.savepoint():
+            log.stage(tx, JUNIPER, an_entry(word), at=NOON)
+            raise Mistake
+
     def work(tx: Transaction) -> None:
-        with pytest.raises(Mistake), tx.savepoint():
-            log.stage(tx, JUNIPER, an_entry("undone before anything"), at=NOON)
-            raise Mistake
+        with pytest.raises(Mistake):
+            fail(tx, "undone before anything")
         log.stage(tx, JUNIPER, an_entry("kept"), at=NOON)
-        with pytest.raises(Mistake), tx.savepoint():
-            log.stage(tx, JUNIPER, an_entry("undone"), at=NOON)
-            raise Mistake
+        with pytest.raises(Mistake):
+            fail(tx, "undone")
         with tx.savepoint():
             log.stage(tx, JUNIPER, an_entry("kept too"), at=NOON)
 
@@ -159,7 +162,7 @@ def test_a_body_is_not_readable_in_the_database(writer: Writer) -> None:
 
 
 def test_a_batch_is_bounded_by_its_size_but_never_empty(writer: Writer) -> None:
-    writer.words(["x" * 1_000, "y" * 1_000, "z" * 1_000])
+    writer.writes(*[an_entry(word, size=1_000) for word in "xyz"])
     with writer.database.reading() as tx:
         assert len(log.read(tx, JUNIPER, 0, 500, max_bytes=2_500)) == 2
         assert len(log.read(tx, JUNIPER, 2, 500, max_bytes=10)) == 1

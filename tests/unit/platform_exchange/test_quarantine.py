@@ -18,7 +18,7 @@ class OurMistake(Exception):
 class Gibberish:
     """A body by a writer of another make."""
 
-    def SerializeToString(self, *, deterministic: bool) -> bytes:  # noqa: N802 - the contract's own name
+    def SerializeToString(self, *, deterministic: bool) -> bytes:
         return b"\xff\xff not a message"
 
 

@@ -111,7 +111,7 @@ def test_a_relay_that_died_before_it_noted_what_it_published_publishes_it_again(
 def test_a_row_too_large_for_kafka_goes_by_grpc_and_blocks_nobody(
     writer: Writer, relay: Relay, transport: MemoryTransport, reader: Reader
 ) -> None:
-    writer.writes(an_entry("a"), an_entry("x" * (LARGEST_RECORD + 1)), an_entry("b"))
+    writer.writes(an_entry("a"), an_entry("x", size=LARGEST_RECORD + 1), an_entry("b"))
     runs(relay)
     assert sequences(published(transport)) == [1, 3]
     assert grpc_only(writer) == [2]
@@ -125,7 +125,7 @@ def test_a_row_too_large_for_kafka_goes_by_grpc_and_blocks_nobody(
 def test_a_row_that_the_broker_refuses_goes_by_grpc_and_blocks_nobody(writer: Writer) -> None:
     transport = MemoryTransport(max_record_bytes=5_000)
     relay = Relay(writer.database, transport, writer.sign, "juniper")
-    writer.writes(an_entry("a"), an_entry("x" * 6_000), an_entry("b"))
+    writer.writes(an_entry("a"), an_entry("x", size=6_000), an_entry("b"))
     runs(relay)
     assert sequences(published(transport)) == [1, 3]
     assert grpc_only(writer) == [2]

@@ -77,11 +77,14 @@ def _check(clinic: Clinic, start: Position, rows: list[pb.LogRow]) -> None:
 
 def _take_back(tx: Transaction, clinic: Clinic, body: pb.RowBody) -> None:
     """One row's content as a record of our own again. What is known already is left alone."""
-    if body.WhichOneof("content") != "entry":
-        return
-    sealed = body.entry
-    if entries.sealed(tx, sealed.labels.entry_id) is not None:
-        return
+    match body.WhichOneof("content"):
+        case "late_wrap":
+            entries.set_partner_wrapped(tx, body.late_wrap.entry_id, wrapped=True)
+        case "entry" if entries.sealed(tx, body.entry.labels.entry_id) is None:
+            _take_entry_back(tx, clinic, body.entry)
+
+
+def _take_entry_back(tx: Transaction, clinic: Clinic, sealed: pb.SealedEntry) -> None:
     try:
         content = open_entry(sealed, clinic.keys, clinic.keys.bundle)
     except SealBroken as broken:
@@ -97,12 +100,16 @@ def _record_of(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, content:
     episode = episodes.find(tx, labels.episode_id)
     patient_id = episode.patient_id if episode is not None and episode.patient_id else ""
     authored_at = labels.authored_at.ToDatetime(UTC)
-    same_time = tx.all(
+    amended = entries.sealed(tx, labels.amends_entry_id) if labels.amends_entry_id else None
+    amends_record_id = amended[1].record_id if amended else None
+    alike = tx.all(
         select(own_entry.c.record_id).where(
-            own_entry.c.patient_id == patient_id, own_entry.c.authored_at == authored_at
+            own_entry.c.patient_id == patient_id,
+            own_entry.c.authored_at == authored_at,
+            own_entry.c.amends_record_id.is_not_distinct_from(amends_record_id),
         )
     )
-    for row in same_time:
+    for row in alike:
         if entries.own(tx, clinic.vault, row.record_id).content == content:
             return str(row.record_id)
     restored = OwnEntry(
@@ -117,10 +124,13 @@ def _record_of(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, content:
         author_id=RESTORED,
         authored_at=authored_at,
         recorded_at=clinic.now(),
-        state="active",
-        amends_record_id=None,
+        state="marker" if labels.entered_in_error else "active",
+        amends_record_id=amends_record_id,
     )
     entries.add_own(tx, clinic.vault, restored)
+    if amends_record_id is not None:
+        state = "entered-in-error" if labels.entered_in_error else "amended"
+        entries.set_own_state(tx, amends_record_id, state)
     if not patient_id:
         worklist.raise_item(
             tx, "restored-entry", restored.record_id, clinic.now(), episode_id=labels.episode_id

@@ -242,23 +242,41 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
 def stop_waiting(tx: Transaction, clinic: Clinic, row: LogRow) -> bool:
     """Let a row go that comes after a command which the hub will never answer: refused there, or cancelled here.
 
-    It is voided and, unless its episode never came to be, sent again without waiting. False if its command is still on its way.
+    It and all that follow are voided and sent again in their order, it without waiting; what belongs to an episode
+    that never came to be is not sent again. False if its command is still on its way.
     """
-    body = RowBody.FromString(row.body)
-    command = journal.find(tx, body.after_request_id) if body.after_request_id else None
-    if not body.after_request_id or (command is not None and command.state in ("queued", "answered")):
+    if not _waits_in_vain(tx, RowBody.FromString(row.body)):
         return False
-    log.void(tx, clinic.uplink, [row.sequence], "closed")
-    entry_id = body.late_wrap.entry_id or body.entry.labels.entry_id
-    found = entries.sealed(tx, entry_id) if entry_id else None
-    episode_id = found[1].episode_id if found else body.entry.labels.episode_id
-    referral = referrals.of_episode(tx, episode_id) if episode_id else None
-    if referral is None or referral.state != "refused":
-        body.after_request_id = journal.last_queued(tx, episode_id) or "" if episode_id else ""
-        log.stage(
-            tx, clinic.uplink, body, at=clinic.now(), entry_id=entry_id or None, episode_id=episode_id or None
-        )
+    rows = exchange.log
+    following = tx.all(
+        select(rows)
+        .where(rows.c.log == clinic.uplink, rows.c.sequence >= row.sequence, rows.c.void_reason == "")
+        .order_by(rows.c.sequence)
+    )
+    log.void(tx, clinic.uplink, [each.sequence for each in following], "closed")
+    for each in following:
+        body = RowBody.FromString(each.body)
+        if _waits_in_vain(tx, body):
+            body.after_request_id = ""
+        referral = referrals.of_episode(tx, each.episode_id) if each.episode_id else None
+        if referral is None or referral.state != "refused":
+            log.stage(
+                tx,
+                clinic.uplink,
+                body,
+                at=clinic.now(),
+                entry_id=each.entry_id,
+                episode_id=each.episode_id,
+                permission_id=each.permission_id,
+            )
     return True
+
+
+def _waits_in_vain(tx: Transaction, body: RowBody) -> bool:
+    if not body.after_request_id:
+        return False
+    command = journal.find(tx, body.after_request_id)
+    return command is None or command.state in ("refused", "cancelled")
 
 
 def _has_partner_wrap(clinic: Clinic, body: RowBody) -> bool:

@@ -52,8 +52,14 @@ class KafkaFeed:
         if not self._may_apply():
             return False
         progressed = False
+        faults: list[Exception] = []
         for log in list(self._held):
-            progressed |= self._apply(log)
+            try:
+                progressed |= self._apply(log)
+            except Exception as fault:  # noqa: BLE001 - one log's trouble must not keep the others waiting
+                faults.append(fault)
+        if faults:
+            raise faults[0]
         return progressed or bool(records)
 
     def _hold(self, record: Record) -> None:

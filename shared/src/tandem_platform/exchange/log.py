@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, START, Position, body_hash, row_hash
 from tandem_platform.exchange.tables import tables_of
+from tandem_platform.ids import is_id
 from tandem_platform.storage.database import Transaction
 
 _STAGED = "exchange.staged"
@@ -275,7 +277,7 @@ def keep(tx: Transaction, log: str, received: Sequence[LogRow], at: datetime) ->
 
 
 def _kept_values(log: str, row: LogRow, at: datetime) -> dict[str, object]:
-    labels = RowBody.FromString(row.body).entry.labels if row.body else None
+    entry_id, episode_id = _ids_in(row.body)
     return {
         "log": log,
         "sequence": row.sequence,
@@ -285,8 +287,20 @@ def _kept_values(log: str, row: LogRow, at: datetime) -> dict[str, object]:
         "body_hash": row.body_hash,
         "body": row.body or None,
         "void_reason": row.void_reason,
-        "entry_id": labels.entry_id if labels and labels.entry_id else None,
-        "episode_id": labels.episode_id if labels and labels.episode_id else None,
+        "entry_id": entry_id,
+        "episode_id": episode_id,
         "permission_id": None,
         "appended_at": at,
     }
+
+
+def _ids_in(body: bytes) -> tuple[str | None, str | None]:
+    """The entry's and its episode's, if the body holds one. It is another's: what is no id does not get into an index."""
+    try:
+        labels = RowBody.FromString(body).entry.labels
+    except DecodeError:
+        return None, None
+    return (
+        labels.entry_id if is_id(labels.entry_id, "ent") else None,
+        labels.episode_id if is_id(labels.episode_id, "epi") else None,
+    )

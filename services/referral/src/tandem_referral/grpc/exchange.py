@@ -135,7 +135,15 @@ class ExchangeServicer:
         )
         if catches_up:
             self._database.run(lambda tx: sync.catch_up(tx, practice_id, self._time.decision_time(tx)))
+            self._retry_episodes_that_came_back()
         return response
+
+    def _retry_episodes_that_came_back(self) -> None:
+        """After a restore one practice's entries may come before the other has replayed what opened their episode."""
+        with self._database.reading() as tx:
+            waiting = sync.parked_without_episode(tx)
+        for name, episode_id in waiting:
+            self._uplinks.retry(name, episode_id)
 
     def _wait_for_head(self, call: Call, seen: int, head: int) -> None:
         """Until the caller's downlink head is not *head* any more, another run has begun or the period is over."""

@@ -79,7 +79,7 @@ class RememberedCommands:
                 lambda tx: self._known_or(tx, this, lambda: self._serve(tx, this, run))
             )
         except Refusal as refusal:
-            if refusal.is_transient():
+            if refusal.is_transient() or self._is_replaying(practice_id):
                 raise
             refused = status_of(refusal)
             answer = self._database.run(
@@ -88,6 +88,11 @@ class RememberedCommands:
         if isinstance(answer, Status):
             raise refusal_in(answer)
         return answer
+
+    def _is_replaying(self, practice_id: str) -> bool:
+        """What is refused now may be granted when another practice has replayed what this one builds upon."""
+        with self._database.reading() as tx:
+            return sync.is_replaying(tx, practice_id)
 
     def _known_or(
         self, tx: Transaction, this: _Command, answer: Callable[[], bytes | Status]

@@ -40,6 +40,16 @@ def takes_commands(tx: Transaction, practice_id: str) -> bool:
     return row is None or bool(row[0])
 
 
+def is_replaying(tx: Transaction, practice_id: str) -> bool:
+    """Whether the practice's commands are taken and it has not caught up: what comes now are those that were lost."""
+    query = select(practice_sync.c.practice_id).where(
+        practice_sync.c.practice_id == practice_id,
+        practice_sync.c.commands_in_run == current_run,
+        practice_sync.c.caught_up_in_run != current_run,
+    )
+    return tx.first(query) is not None
+
+
 def kafka_failing(tx: Transaction, practice_id: str) -> bool:
     """Whether the practice last said so."""
     row = tx.first(select(practice_sync.c.kafka_failing).where(practice_sync.c.practice_id == practice_id))

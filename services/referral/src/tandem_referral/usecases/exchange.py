@@ -27,6 +27,8 @@ from tandem_referral.store.tables import entry, episode
 from tandem_referral.usecases.hub_time import HubTime
 from tandem_referral.usecases.release import Incoming, release_where_permitted
 
+UNKNOWN_EPISODE = "unknown-episode"
+
 
 class UplinkHandler:
     """Gives uplink rows effect: keeps entries, decides about them, notes deliveries."""
@@ -79,7 +81,7 @@ class UplinkHandler:
         if not items:
             return
         known = entries.known(tx, [item.body.entry.labels.entry_id for item in items])
-        episodes = _episodes(tx, {item.body.entry.labels.episode_id for item in items})
+        episodes = episodes_known(tx, {item.body.entry.labels.episode_id for item in items})
         incoming: list[Incoming] = []
         stored: list[dict[str, Any]] = []
         for item in items:
@@ -111,7 +113,7 @@ class UplinkHandler:
         row = entries.find_own(tx, late.entry_id, origin)
         if row is None:
             raise RowFault("unknown-entry")
-        scope = _scope(row.episode_id, origin, _episodes(tx, {row.episode_id}))
+        scope = _scope(row.episode_id, origin, episodes_known(tx, {row.episode_id}))
         if late.wrap.practice_id != scope.recipient:
             raise RowFault("wrap-for-a-stranger")
         if not is_wrap(late.wrap):
@@ -154,7 +156,7 @@ def _check_ids(body: RowBody) -> None:
         raise RowFault("number-unfit")
 
 
-def _episodes(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
+def episodes_known(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
     rows = tx.all(select(episode).where(episode.c.episode_id.in_(sorted(episode_ids))))
     return {row.episode_id: row for row in rows}
 
@@ -175,7 +177,7 @@ def _scope(episode_id: str, origin: str, episodes: dict[str, Row[Any]]) -> Scope
     sides = set() if row is None else {row.opener_practice_id, row.partner_practice_id}
     # One reason for both, because what is not the sender's must look absent to it.
     if origin not in sides:
-        raise RowFault("unknown-episode")
+        raise RowFault(UNKNOWN_EPISODE)
     (recipient,) = sides - {origin}
     return Scope(episode_id, origin, recipient)
 
@@ -230,7 +232,8 @@ def note_acknowledged(
     """The recipient has taken notice of a revocation; its discloser is told, and what was kept is accounted for."""
     row = permissions.find_visible(tx, acknowledged.permission_id, recipient)
     if row is None or row.recipient_practice_id != recipient:
-        raise RowFault("unknown-permission")
+        # A restored hub may have lost it. When its discloser has replayed, the recipient is told again, and acknowledges again.
+        return
     if not permissions.acknowledge_revocation(
         tx, recipient, row.permission_id, acknowledged.permission_version, now
     ):

@@ -8,6 +8,7 @@ from tandem_platform.exchange.rows import Position, downlink, uplink
 from tandem_platform.storage import Transaction
 from tandem_referral.store import commands, entries, permissions, sync
 from tandem_referral.usecases import consent
+from tandem_referral.usecases.exchange import UNKNOWN_EPISODE, episodes_known
 
 MOST_ROWS = 500
 
@@ -50,6 +51,13 @@ def synced(
         parked = response.quarantined.add(epoch=row.epoch, sequence=row.sequence, reason=row.reason)
         parked.parked_at.FromDatetime(row.parked_at)
     return response, first and nothing_lost and not reopened
+
+
+def parked_without_episode(tx: Transaction) -> list[tuple[str, str]]:
+    """Log and id of episodes that were parked because this database did not know them, and does now."""
+    rows = [row for row in quarantine.listed(tx) if row.reason == UNKNOWN_EPISODE and row.episode_id]
+    known = episodes_known(tx, {row.episode_id for row in rows})
+    return sorted({(row.log, row.episode_id) for row in rows if row.episode_id in known})
 
 
 def _reopen_if_lost(tx: Transaction, down: str, cursor: Position, response: pb.SyncResponse) -> bool:
