@@ -8,6 +8,7 @@ import pytest
 from support.care_examples import a_phq9
 from support.network import SimulatedClinic
 from tandem_care.categories import Category
+from tandem_platform.rpc.local import unreachable
 
 from .conftest import SCORES, Course
 
@@ -231,8 +232,6 @@ def test_a_lost_answer_to_the_first_sync_after_a_restore(course: Course) -> None
 
     def lose(clinic: SimulatedClinic) -> Any:
         def once(method: str, phase: str) -> None:
-            from tandem_platform.rpc.local import unreachable
-
             if method.endswith("/Sync") and phase == "response":
                 clinic.reach.hooks.clear()
                 raise unreachable()
