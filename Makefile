@@ -92,7 +92,7 @@ bench: setup ## Speed against the bare floor, as ratios
 	@$(BIN)/python -m pytest --stack=embedded -q -s -p no:randomly tests/load
 
 .PHONY: compose-check
-compose-check: setup ## Build the images, start docker-compose.yml, see one entry cross it (needs a Docker engine)
+compose-check: setup ## Build the images, start docker-compose.yml, play the demo's course on it (needs a Docker engine)
 	@VENV=$(VENV) deploy/docker/check
 
 .PHONY: clean
