@@ -73,6 +73,8 @@ def configure(service: str, practice: str = "") -> None:
     # Libraries log addresses and payload sizes at length; only their warnings matter here, and only by name.
     for noisy in ("kafka", "sqlalchemy", "werkzeug", "waitress", "grpc", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # It reports every attempt to reconnect as an error; that Kafka is away the relay says, once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def _named(service: str, practice: str) -> Any:
