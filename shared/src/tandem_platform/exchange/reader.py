@@ -31,6 +31,7 @@ from tandem_platform.exchange.rows import (
     head_message,
 )
 from tandem_platform.exchange.tables import tables_of
+from tandem_platform.rpc.intake import NumberCheck, RequestMalformed, TextCheck
 from tandem_platform.storage.database import Database, Transaction
 
 _log = logging.getLogger(__name__)
@@ -289,6 +290,9 @@ class LogReader:
         except RowFault as fault:
             park(fault.reason)
         except Exception as fault:
+            if _is_malformed(item.body):
+                park("malformed")
+                return
             _log.error("row failed", extra={"fault": type(fault).__name__})
             self._faults.note(True)
             if self._faults.exceeded:
@@ -335,6 +339,20 @@ class LogReader:
         if kafka_offset is not None:
             cursor = tables_of(tx.database.metadata).cursor
             tx.execute(update(cursor).where(cursor.c.log == log).values(kafka_offset=kafka_offset))
+
+
+_check_text = TextCheck(RowBody.DESCRIPTOR)
+_check_numbers = NumberCheck(RowBody.DESCRIPTOR)
+
+
+def _is_malformed(body: RowBody) -> bool:
+    """Whether it holds what no honest writer writes and no database keeps. Asked only when a row has failed: it takes time."""
+    try:
+        _check_text(body)
+        _check_numbers(body)
+    except RequestMalformed:
+        return True
+    return False
 
 
 def _unbroken_run(rows: Sequence[LogRow]) -> list[LogRow]:
