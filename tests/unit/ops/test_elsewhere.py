@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from tandem_ops.console import Stop
+from tandem_ops.console import Output, Stop
 from tandem_ops.network.elsewhere import NetworkElsewhere, run
 from tandem_ops.network.process import MemberDidNotStart
 from tandem_ops.story.endings_elsewhere import endings_on
+from tandem_ops.story.narrator import Narrator
+from tandem_ops.story.stage import Stage
 
 
 def a_description(marker, **changes):
@@ -72,22 +74,8 @@ def test_a_file_that_lacks_something_is_refused_with_what_it_lacks(tmp_path, mar
         a_network(tmp_path, description)
 
 
-class Said:
-    """Takes what a narrator would tell."""
-
-    def __init__(self):
-        self.proven = []
-
-    def tells(self, text):
-        """Not of interest here."""
-
-    def proves(self, fact):
-        self.proven.append(fact)
-
-
-class OnStage:
-    def __init__(self):
-        self.narrator = Said()
+def on_stage(network):
+    return Stage(network, Narrator(Output(as_json=True)))
 
 
 @pytest.mark.parametrize("printed", ["Robin Ashgrove", "\\x" + b"Robin Ashgrove".hex()])
@@ -95,22 +83,23 @@ def test_a_patients_name_is_found_as_text_and_as_a_database_prints_bytes(tmp_pat
     network = a_network(tmp_path, a_description(marker, searched={"the log": ["echo", printed]}))
     *_, search = endings_on(network)
     with pytest.raises(Exception, match="the log holds no name"):
-        search(OnStage())
+        search(on_stage(network))
 
 
 def test_a_search_that_reads_nothing_proves_nothing(tmp_path, marker):
-    *_, search = endings_on(a_network(tmp_path, a_description(marker, searched={"the log": ["true"]})))
-    stage = OnStage()
+    network = a_network(tmp_path, a_description(marker, searched={"the log": ["true"]}))
+    *_, search = endings_on(network)
+    stage = on_stage(network)
     with pytest.raises(Exception, match="the log can be read"):
         search(stage)
-    assert stage.narrator.proven == []
+    assert stage.narrator.shown == []
 
 
 def test_an_account_with_findings_ends_the_story(tmp_path, marker):
     network = a_network(tmp_path, a_description(marker, account=["false"]))
     _, check, _ = endings_on(network)
     with pytest.raises(Exception, match="account is as it was written"):
-        check(OnStage())
+        check(on_stage(network))
 
 
 def test_a_command_has_no_standard_input_to_wait_for():
