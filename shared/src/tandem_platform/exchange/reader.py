@@ -287,17 +287,16 @@ class LogReader:
             self._faults.note(False)
         except _DATABASE_TROUBLE:
             raise
-        except RowFault as fault:
-            park(fault.reason)
         except Exception as fault:
-            if _is_malformed(item.body):
-                park("malformed")
+            reason = _reason(fault, item.raw)
+            if reason != _OURS:
+                park(reason)
                 return
             _log.error("row failed", extra={"fault": type(fault).__name__})
             self._faults.note(True)
             if self._faults.exceeded:
                 raise ReaderStopped from fault
-            park("internal", own_fault=True)
+            park(reason, own_fault=True)
 
     def retry(self, log: str, episode_id: str) -> tuple[int, int]:
         """Apply an episode's parked rows again, in order, up to the first that fails. Returns (applied, still parked).
@@ -319,10 +318,8 @@ class LogReader:
             except _DATABASE_TROUBLE:
                 raise
             except Exception as fault:  # noqa: BLE001 - the row stays parked with its reason
-                reason = fault.reason if isinstance(fault, RowFault) else "internal"
-                quarantine.failed_again(
-                    tx, log, row.sequence, reason, own_fault=not isinstance(fault, RowFault)
-                )
+                reason = _reason(fault, row.body)
+                quarantine.failed_again(tx, log, row.sequence, reason, own_fault=reason == _OURS)
                 if episode_id:
                     break
                 continue
@@ -341,18 +338,23 @@ class LogReader:
             tx.execute(update(cursor).where(cursor.c.log == log).values(kafka_offset=kafka_offset))
 
 
+_OURS = "internal"
 _check_text = TextCheck(RowBody.DESCRIPTOR)
 _check_numbers = NumberCheck(RowBody.DESCRIPTOR)
 
 
-def _is_malformed(body: RowBody) -> bool:
-    """Whether it holds what no honest writer writes and no database keeps. Asked only when a row has failed: it takes time."""
+def _reason(fault: Exception, raw: bytes) -> str:
+    """Whose fault it is. A body with what no honest writer writes and no database keeps is looked for only here:
+    on every row it would take time."""
+    if isinstance(fault, RowFault):
+        return fault.reason
     try:
+        body = RowBody.FromString(raw)
         _check_text(body)
         _check_numbers(body)
-    except RequestMalformed:
-        return True
-    return False
+    except (DecodeError, RequestMalformed):
+        return "malformed"
+    return _OURS
 
 
 def _unbroken_run(rows: Sequence[LogRow]) -> list[LogRow]:

@@ -75,7 +75,8 @@ class TextCheck:
     def __init__(self, descriptor: Descriptor) -> None:
         self._find = _finder(descriptor, _is_text, lambda text: "\0" in text)
 
-    def __call__(self, message: Message, wire: bytes) -> None:
+    def __call__(self, message: Message, wire: bytes = b"\0") -> None:
+        """*wire*: the message's bytes, where they are at hand."""
         if 0 not in wire:
             return
         field = self._find(message)

@@ -17,7 +17,6 @@ from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.rows import downlink, practice_of
 from tandem_platform.ids import is_id
-from tandem_platform.rpc.intake import LARGEST_NUMBER
 from tandem_platform.sealing import SealBroken, is_wrap, verify, verify_received
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
@@ -138,7 +137,7 @@ class UplinkHandler:
 
 
 def _check_ids(body: RowBody) -> None:
-    """Whatever a practice puts in place of an id or a number must not reach the database, whose exceptions would count as ours."""
+    """Whatever a practice puts in place of an id must not reach the database, whose exceptions would count as ours."""
     labels, late = body.entry.labels, body.late_wrap
     ids = [("ent", item.entry_id) for item in body.entries_received.items]
     ids += [("ent", entry_id) for entry_id in body.revocation_acknowledged.kept_entry_ids]
@@ -152,8 +151,6 @@ def _check_ids(body: RowBody) -> None:
             ids += [("perm", body.revocation_acknowledged.permission_id)]
     if not all(is_id(value, prefix) for prefix, value in ids):
         raise RowFault("id-unfit")
-    if body.revocation_acknowledged.permission_version > LARGEST_NUMBER:
-        raise RowFault("number-unfit")
 
 
 def episodes_known(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
