@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from conftest import one_stack_only
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -23,12 +23,12 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.out_of_order or self.without_permission or self.given_up)
+        return not (
+            self.lost or self.doubled or self.out_of_order or self.without_permission or self.given_up
+        )
 
     def __str__(self) -> str:
-        faults = {
-            name: len(value) for name, value in vars(self).items() if isinstance(value, list)
-        }
+        faults = {name: len(value) for name, value in vars(self).items() if isinstance(value, list)}
         return f"{self.acknowledged} acknowledged, {self.permitted} permitted; " + ", ".join(
             f"{name} {count}" for name, count in faults.items()
         )
@@ -65,11 +65,15 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
     entry_ids = Counter(line["entry_id"] for lines in records.values() for line in lines)
     verdict.doubled += [entry_id for entry_id, times in entry_ids.items() if times > 1]
 
-    received = {row[0]: row[1] for row in query(recipient_url, "SELECT entry_id, category FROM received_entry")}
+    received = {
+        row[0]: row[1] for row in query(recipient_url, "SELECT entry_id, category FROM received_entry")
+    }
     downlink = query(
         hub_url,
-        "SELECT entry_id, sequence FROM exchange_log"
-        f" WHERE log = 'tandem.{recipient}.down' AND entry_id IS NOT NULL AND void_reason = '' ORDER BY sequence",
+        "SELECT entry_id, sequence FROM exchange_log"  # noqa: S608 - the practice's id is the test's own
+        " WHERE log = '"
+         f"tandem.{recipient}.down"
+         "' AND entry_id IS NOT NULL AND void_reason = '' ORDER BY sequence",
     )
     first_place: dict[str, int] = {}
     for entry_id, sequence in downlink:
@@ -82,12 +86,15 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
         verdict.lost += [line["text"] for line in wanted if line["entry_id"] not in received]
         places = [first_place.get(line["entry_id"], 0) for line in wanted]
         verdict.out_of_order += [
-            line["text"] for line, place, before in zip(wanted[1:], places[1:], places, strict=False) if place <= before
+            line["text"]
+            for line, place, before in zip(wanted[1:], places[1:], places, strict=False)
+            if place <= before
         ]
         verdict.without_permission += [
             line["text"]
             for line in lines
-            if line["category"] != permitted_category and (line["entry_id"] in received or line["entry_id"] in first_place)
+            if line["category"] != permitted_category
+            and (line["entry_id"] in received or line["entry_id"] in first_place)
         ]
     return verdict
 
@@ -96,4 +103,6 @@ def seconds_to_arrive(origin_url: str, recipient_url: str) -> dict[str, float]:
     """By entry: from the moment within the origin's transaction to the moment within the recipient's."""
     sealed = dict(query(origin_url, "SELECT entry_id, sealed_at FROM sealed_entry"))
     received = dict(query(recipient_url, "SELECT entry_id, received_at FROM received_entry"))
-    return {entry_id: (received[entry_id] - sealed[entry_id]) / 1e6 for entry_id in received if entry_id in sealed}
+    return {
+        entry_id: (received[entry_id] - sealed[entry_id]) / 1e6 for entry_id in received if entry_id in sealed
+    }

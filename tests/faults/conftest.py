@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from faults.field import Field
+
 from support.brokers import apache_kafka, behind_a_proxy, embedded_broker
 from support.proxy import Proxy
 from support.stacks import postgres

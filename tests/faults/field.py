@@ -1,12 +1,14 @@
 """A network of real processes under load, with a ledger of what it acknowledged kept outside of it."""
 
+import dataclasses
 import http.client
 import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,9 @@ class Field:
             _practice("juniper", "Juniper Psychiatry", "prescriber"),
             _practice("riverbend", "Riverbend Therapy", "therapy_provider"),
         )
-        plan = NetworkPlan(network="tandem.local", practices=practices, postgres=postgres, kafka=self.broker.bootstrap)
+        plan = NetworkPlan(
+            network="tandem.local", practices=practices, postgres=postgres, kafka=self.broker.bootstrap
+        )
         self.network = Network(directory, plan)
         if self.broker.forgets:
             for member in self.network.members():
@@ -87,29 +91,38 @@ class Field:
         partnership = self.juniper.proposes_partnership(self.riverbend)
         until(lambda: self.riverbend.partnership(partnership) is not None, "the proposal arrives")
         for practice in (self.juniper, self.riverbend):
-            until_done(lambda practice=practice: practice.confirms_fingerprint(
-                partnership, practice.fingerprints(partnership)["partner"]), "fingerprints are served")
+            until_done(partial(_compare_fingerprints, practice, partnership), "fingerprints are served")
         self.riverbend.confirms_partnership(partnership)
         for practice in (self.juniper, self.riverbend):
-            until(lambda practice=practice: practice.partnership(partnership)["state"] == "active", "the partnership is active")
+            until(partial(_is_active, practice, partnership), "the partnership is active")
         return partnership
 
     def _refer(self, number: int, partnership: str) -> Episode:
-        identity = {"legal_name": f"Example {number} Person", "birth_date": f"19{60 + number % 40}-01-02", "time_zone": "America/Denver"}
+        identity = {
+            "legal_name": f"Example {number} Person",
+            "birth_date": f"19{60 + number % 40}-01-02",
+            "time_zone": "America/Denver",
+        }
         form = _form(identity["legal_name"])
         patient = self.juniper.registers(identity)
         made = self.juniper.refers(patient, partnership, "psychotherapy", form)
         referral_id = made["referral_id"]
-        until(lambda: (self.riverbend.referral(referral_id) or {}).get("state") == "received", "the referral is received")
+        until(
+            lambda: (self.riverbend.referral(referral_id) or {}).get("state") == "received",
+            "the referral is received",
+        )
         there = until_done(lambda: self.riverbend.takes_in(referral_id), "the identity arrives")
         self.riverbend.moves(referral_id, "accept")
-        permission = self.juniper.tell("/permissions", {
-            "episode_id": made["episode_id"],
-            "categories": [PERMITTED],
-            "purpose": "treatment",
-            "basis": "written",
-            "evidence": form,
-        })
+        permission = self.juniper.tell(
+            "/permissions",
+            {
+                "episode_id": made["episode_id"],
+                "categories": [PERMITTED],
+                "purpose": "treatment",
+                "basis": "written",
+                "evidence": form,
+            },
+        )
         return Episode(patient, there, made["episode_id"], permission["permission_id"])
 
     def stop(self) -> None:
@@ -119,6 +132,14 @@ class Field:
         self.stop()
         self.ledger.close()
         self.broker.close()
+
+
+def _compare_fingerprints(practice: Practice, partnership: str) -> None:
+    practice.confirms_fingerprint(partnership, practice.fingerprints(partnership)["partner"])
+
+
+def _is_active(practice: Practice, partnership: str) -> bool:
+    return (practice.partnership(partnership) or {}).get("state") == "active"
 
 
 def _practice(name: str, display: str, service: Any) -> PracticePlan:
@@ -151,8 +172,8 @@ class Load:
     episodes: list[Episode]
     rate: float
     """Entries a second, all writers together; they keep to a timetable and catch up when they were held back."""
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = dataclasses.field(default_factory=list)
 
     def start(self) -> None:
         plan = self.field.network.plan.practice("juniper")
@@ -195,12 +216,20 @@ class Load:
             if answer is not None and answer[0] in (200, 201):
                 entry_id = answer[1]["entry_ids"][0]
                 self.field.ledger.note(
-                    op="record", writer=index, number=number, episode=episode.episode_id, category=category,
-                    entry_id=entry_id, asked_at=committed_by, text=f"entry {index}-{number}",
+                    op="record",
+                    writer=index,
+                    number=number,
+                    episode=episode.episode_id,
+                    category=category,
+                    entry_id=entry_id,
+                    asked_at=committed_by,
+                    text=f"entry {index}-{number}",
                 )
                 return True
             if answer is not None and answer[0] < 500:
-                self.field.ledger.note(op="refused", writer=index, number=number, status=answer[0], body=answer[1])
+                self.field.ledger.note(
+                    op="refused", writer=index, number=number, status=answer[0], body=answer[1]
+                )
                 return False
             if time.monotonic() > deadline:
                 self.field.ledger.note(op="gave-up", writer=index, number=number)

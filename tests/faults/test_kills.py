@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import psycopg
-
 from faults.checker import Verdict, check
 from faults.field import PERMITTED, WITHHELD, Field, Load, until
+
 from tandem_ops.network.members import database_url
 from tandem_ops.network.process import MemberProcess
 
@@ -42,8 +42,14 @@ def test_kills_under_load_lose_nothing_and_double_nothing(a_field: Field) -> Non
         "acknowledged a second between kills": round(rate, 1),
         "verdict": str(verdict),
     }
-    print(json.dumps(figures))
-    assert verdict.clean, (verdict.lost[:5], verdict.doubled[:5], verdict.out_of_order[:5], verdict.without_permission[:5], verdict.given_up[:5])
+    print(json.dumps(figures))  # noqa: T201 - the figures are what a long run is for
+    assert verdict.clean, (
+        verdict.lost[:5],
+        verdict.doubled[:5],
+        verdict.out_of_order[:5],
+        verdict.without_permission[:5],
+        verdict.given_up[:5],
+    )
     assert verdict.permitted > 10 * KILLS
     assert min(killed.values()) >= KILLS // 10
     assert with_transaction >= KILLS * 2 // 5
@@ -62,7 +68,10 @@ def test_the_checker_finds_each_fault_that_it_looks_for(a_field: Field) -> None:
     withheld = [line for line in lines if line["category"] == WITHHELD]
     lost = {**permitted[-1], "entry_id": "ent_nowhere", "number": 10_000}
     doubled = {**permitted[-1], "number": 10_001}
-    swapped = [{**permitted[0], "number": permitted[1]["number"]}, {**permitted[1], "number": permitted[0]["number"]}]
+    swapped = [
+        {**permitted[0], "number": permitted[1]["number"]},
+        {**permitted[1], "number": permitted[0]["number"]},
+    ]
     released = {**permitted[2], "category": WITHHELD}
     assert _checked(a_field, [*lines, lost]).lost
     assert _checked(a_field, [*lines, doubled]).doubled

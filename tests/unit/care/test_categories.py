@@ -1,3 +1,5 @@
+"""Categories agree with the contract, and each is described for patients."""
+
 from pathlib import Path
 
 import pytest

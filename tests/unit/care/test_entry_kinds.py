@@ -1,3 +1,5 @@
+"""Every kind of entry reads back what it wrote, and refuses what it should."""
+
 import json
 from dataclasses import MISSING, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone

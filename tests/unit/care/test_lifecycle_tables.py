@@ -1,3 +1,5 @@
+"""The lifecycle as data: complete, and named as FHIR and 360X name it."""
+
 import pytest
 
 from tandem_care.errors import Invalid

@@ -1,3 +1,5 @@
+"""The permission algebra against an oracle that was written apart from it."""
+
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Scales score as their published tables say."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

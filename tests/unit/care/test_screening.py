@@ -1,3 +1,5 @@
+"""Screening decides nothing by itself, and forgets no reason."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest

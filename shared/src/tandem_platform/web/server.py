@@ -36,6 +36,7 @@ class HttpServer:
         )
         if not isinstance(server, BaseWSGIServer):
             raise ValueError(f"{address} stands for several addresses: name one of them")
+        assert server.socket is not None
         self._server = server
         self.port = int(server.socket.getsockname()[1])
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
