@@ -70,10 +70,8 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
     }
     downlink = query(
         hub_url,
-        "SELECT entry_id, sequence FROM exchange_log"  # noqa: S608 - the practice's id is the test's own
-        " WHERE log = '"
-         f"tandem.{recipient}.down"
-         "' AND entry_id IS NOT NULL AND void_reason = '' ORDER BY sequence",
+        f"SELECT entry_id, sequence FROM exchange_log WHERE log = 'tandem.{recipient}.down'"  # noqa: S608 - the test's own name
+        " AND entry_id IS NOT NULL AND void_reason = '' ORDER BY sequence",
     )
     first_place: dict[str, int] = {}
     for entry_id, sequence in downlink:

@@ -1,3 +1,5 @@
+"""The referral aggregate: each move, who may make it, and what it leaves behind."""
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
