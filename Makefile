@@ -81,7 +81,7 @@ constraints: setup ## Resolve the dependencies again into constraints.txt (needs
 
 .PHONY: mutants
 mutants: setup ## Break each promise on purpose and see the tests notice
-	@$(BIN)/python -m pytest --stack=embedded -q -p no:randomly tests/mutants
+	@$(BIN)/python tests/mutants/run.py
 
 .PHONY: faults
 faults: setup ## The long fault suite: crashes, partitions, restores

@@ -1,0 +1,116 @@
+"""Breaks each promise on purpose, in a copy of the tree, and expects the named test to notice.
+
+``python tests/mutants/run.py [PROMISE ...]``. A mutant is a patch with its promise and the test that must fail, in a ``*.toml`` beside it.
+The report is a table; the exit code is 1 if a mutant survives, does not apply, or its test fails without it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SOURCES = (
+    "protos/gen",
+    "shared/src",
+    "services/referral/src",
+    "services/prescriber/src",
+    "services/therapy_provider/src",
+    "deploy/ops/src",
+)
+SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """stack: where the test can see it; a row lock shows on PostgreSQL only."""
+
+    patch: str
+    promise: str
+    test: str
+    stack: str = "embedded"
+
+
+def mutants() -> list[Mutant]:
+    found = []
+    for manifest in sorted(HERE.glob("*.toml")):
+        found += [Mutant(**each) for each in tomllib.loads(manifest.read_text())["mutant"]]
+    return found
+
+
+def applies(mutant: Mutant, tree: Path = ROOT) -> bool:
+    check = ["git", "apply", "--check", str(HERE / mutant.patch)]
+    return subprocess.run(check, cwd=tree, capture_output=True, check=False).returncode == 0
+
+
+def copy_of_the_tree(target: Path) -> None:
+    """Every file that git knows or would add, as it is in the work tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    (target / "files").write_bytes(listed.stdout)
+    subprocess.run(
+        ["tar", "--null", "--ignore-failed-read", "-T", str(target / "files"), "-cf", str(target / "tree.tar")],
+        cwd=ROOT,
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    tree = target / "tree"
+    tree.mkdir()
+    subprocess.run(["tar", "-xf", str(target / "tree.tar"), "-C", str(tree)], check=True)
+    subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
+
+
+def passes(tree: Path, mutant: Mutant) -> bool:
+    """Whether the mutant's test passes on *tree*, whose own modules it imports."""
+    environment = {**os.environ, "PYTHONPATH": ":".join(str(tree / source) for source in SOURCES)}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", f"--stack={mutant.stack}", mutant.test]
+    try:
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.test} could not be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 0
+
+
+def judge(tree: Path, mutant: Mutant, sound: dict[tuple[str, str], bool]) -> str:
+    """What became of the mutant: "killed" is good."""
+    if not applies(mutant, tree):
+        return "does not apply"
+    key = (mutant.test, mutant.stack)
+    if key not in sound:
+        sound[key] = passes(tree, mutant)
+    if not sound[key]:
+        return "its test fails without it"
+    patch = str(HERE / mutant.patch)
+    subprocess.run(["git", "apply", patch], cwd=tree, check=True)
+    try:
+        return "SURVIVED" if passes(tree, mutant) else "killed"
+    finally:
+        subprocess.run(["git", "apply", "--reverse", patch], cwd=tree, check=True)
+
+
+def main(wanted: list[str]) -> int:
+    chosen = [mutant for mutant in mutants() if not wanted or mutant.promise in wanted]
+    survivors = 0
+    sound: dict[tuple[str, str], bool] = {}
+    with tempfile.TemporaryDirectory(prefix="tandem-mutants-") as folder:
+        copy_of_the_tree(Path(folder))
+        for mutant in chosen:
+            began = time.monotonic()
+            fate = judge(Path(folder) / "tree", mutant, sound)
+            survivors += fate != "killed"
+            sys.stdout.write(f"{fate:26} {mutant.promise:10} {mutant.patch:52} {time.monotonic() - began:5.0f} s\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"{len(chosen) - survivors} killed, {survivors} not\n")
+    return 1 if survivors or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
