@@ -321,6 +321,14 @@ def successors_received(tx: Transaction, entry_id: str) -> list[tuple[str, bool]
     return [(row.entry_id, EntryLabels.FromString(row.labels).entered_in_error) for row in rows]
 
 
+def state_by_successors(tx: Transaction, entry_id: str) -> str:
+    """What the entries that are here make of *entry_id*."""
+    successors = successors_received(tx, entry_id)
+    if any(in_error for _, in_error in successors):
+        return "entered-in-error"
+    return "amended" if successors else "active"
+
+
 def note_first_read(tx: Transaction, entry_ids: list[str], now: datetime) -> list[str]:
     """Those of *entry_ids* that a person reads for the first time."""
     if not entry_ids:
@@ -337,13 +345,6 @@ def note_first_read(tx: Transaction, entry_ids: list[str], now: datetime) -> lis
 def read_by_a_person(tx: Transaction, entry_ids: list[str]) -> list[str]:
     query = select(received_entry.c.entry_id).where(
         received_entry.c.entry_id.in_(entry_ids), received_entry.c.first_read_at.is_not(None)
-    )
-    return [row.entry_id for row in tx.all(query)]
-
-
-def received_under(tx: Transaction, permission_id: str) -> list[str]:
-    query = select(received_entry.c.entry_id).where(
-        received_entry.c.permission_id == permission_id, received_entry.c.state != "revoked"
     )
     return [row.entry_id for row in tx.all(query)]
 

@@ -24,7 +24,7 @@ from tandem_clinic.store import audit, entries, episodes, permissions, referrals
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.tables import audit_root
-from tandem_clinic.usecases import partner
+from tandem_clinic.usecases import given, partner
 from tandem_clinic.usecases.referrals import apply_referral, queue_receive
 from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
@@ -119,6 +119,8 @@ def permission_changed(tx: Transaction, clinic: Clinic, told: PermissionChanged)
     ours = told.discloser_practice_id == clinic.practice_id
     if ours and (told.state in ("revoked", "held") or words.effect_code(told.effect) == "deny"):
         withhold_unsent(tx, clinic, told.episode_id, "held" if told.state == "held" else "revoked")
+    if not ours and told.state == "active":
+        given.lift_marks(tx, clinic, told.episode_id)
 
 
 def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked) -> None:
@@ -132,10 +134,11 @@ def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked)
         permissions.change(
             tx, told.permission_id, version=told.permission_version, state=told.state, changed_at=now
         )
-    here = entries.received_under(tx, told.permission_id) if told.permission_id else []
+    if told.permission_id:
+        given.mark_without_permission(tx, clinic, told.permission_id, told.episode_id)
     voided = list(told.voided_entry_ids)
     kept = entries.read_by_a_person(tx, voided)
-    entries.mark_revoked(tx, [*dict.fromkeys([*here, *voided])])
+    entries.mark_revoked(tx, voided)
     entries.forget(tx, [entry_id for entry_id in voided if entry_id not in kept])
     audit.note(
         tx,
@@ -189,12 +192,9 @@ def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, con
     """
     labels = released.entry.labels
     now = clinic.now()
-    taken_back_or_amended = entries.successors_received(tx, labels.entry_id)
-    state = "active"
-    if labels.entered_in_error or any(in_error for _, in_error in taken_back_or_amended):
-        state = "entered-in-error"
-    elif taken_back_or_amended:
-        state = "amended"
+    state = (
+        "entered-in-error" if labels.entered_in_error else entries.state_by_successors(tx, labels.entry_id)
+    )
     is_new = entries.add_received(
         tx,
         clinic.vault,

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -121,6 +121,9 @@ def grant_permission(
     """Let the episode's partner have these categories. Takes effect when the hub has answered."""
     by.require(COORDINATION)
     episode = _open_episode(tx, episode_id)
+    if terms.starts_at is None and terms.history_from is None:
+        # From the patient's word on, although the hub may hear of it much later.
+        terms = replace(terms, history_from=clinic.now())
     refuse_signing_after_dosing(tx, clinic, episode.patient_id or "", reason_after_dosing)
     record = write_permission(
         tx,

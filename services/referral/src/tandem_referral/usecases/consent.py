@@ -238,6 +238,9 @@ def _completed(wanted: Permission, now: datetime) -> Permission:
     made.changed_at.FromDatetime(now)
     if not made.HasField("starts_at"):
         made.starts_at.FromDatetime(now)
+        if made.HasField("history_from") and made.history_from.ToDatetime(UTC) > now:
+            # "From now on", by a clinic whose clock is ahead of ours.
+            made.history_from.FromDatetime(now)
     made.state = PENDING if made.starts_at.ToDatetime(UTC) > now else "active"
     return made
 

@@ -1,0 +1,91 @@
+"""Under which permission we hold what a partner gave: it is marked when none is left, and no longer when there is one again."""
+
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from tandem.exchange.v1.exchange_pb2 import EntryLabels
+from tandem_care.categories import Purpose
+from tandem_care.permission import Decision, Question, decide
+from tandem_clinic.clinic import Clinic
+from tandem_clinic.store import entries, episodes, partners, permissions
+from tandem_clinic.store.tables import received_entry
+from tandem_platform.rpc import words
+from tandem_platform.storage import Transaction
+
+_COLUMNS = (received_entry.c.entry_id, received_entry.c.labels, received_entry.c.permission_id)
+
+
+def mark_without_permission(tx: Transaction, clinic: Clinic, permission_id: str, episode_id: str) -> None:
+    """*permission_id* has ended: what it gave is marked, unless another permission gives it as well."""
+    rows = tx.all(
+        select(*_COLUMNS).where(
+            received_entry.c.permission_id == permission_id, received_entry.c.state != "revoked"
+        )
+    )
+    unpermitted = []
+    for row, decision in _decided(tx, clinic, episode_id, rows):
+        if decision.permitted:
+            _hold_under(tx, row.entry_id, decision)
+        else:
+            unpermitted.append(row.entry_id)
+    entries.mark_revoked(tx, unpermitted)
+
+
+def lift_marks(tx: Transaction, clinic: Clinic, episode_id: str) -> None:
+    """A permission was given to us: what was marked and is permitted again is as it was before."""
+    rows = tx.all(
+        select(*_COLUMNS).where(
+            received_entry.c.episode_id == episode_id,
+            received_entry.c.state == "revoked",
+            received_entry.c.content != b"",
+        )
+    )
+    for row, decision in _decided(tx, clinic, episode_id, rows):
+        if decision.permitted:
+            _hold_under(tx, row.entry_id, decision)
+            entries.set_received_state(tx, row.entry_id, entries.state_by_successors(tx, row.entry_id))
+
+
+def _decided(
+    tx: Transaction, clinic: Clinic, episode_id: str, rows: Iterable[Row[Any]]
+) -> list[tuple[Row[Any], Decision]]:
+    episode = episodes.find(tx, episode_id)
+    if episode is None:
+        return []
+    rules = permissions.rules_of(tx, episode_id)
+    partnership = partners.find(tx, episode.partnership_id)
+    by_treatment = (
+        clinic.allows_treatment_basis
+        and partnership is not None
+        and partnership.partner_allows_treatment_basis
+    )
+    decided = []
+    for row in rows:
+        labels = EntryLabels.FromString(row.labels)
+        question = Question(
+            discloser=labels.origin_practice_id,
+            recipient=clinic.practice_id,
+            episode=episode_id,
+            category=words.category_code(labels.category),
+            derived_from=frozenset(map(words.category_code, labels.derived_from)),
+            authored_at=labels.authored_at.ToDatetime(tzinfo=UTC),
+            now=clinic.now(),
+            purpose=Purpose.TREATMENT,
+            part2=labels.part2,
+        )
+        # What was given stays given when a referral ends or a partnership rests; only permissions mark it.
+        decided.append(
+            (row, decide(rules, question, True, True, treatment_relationship_allowed=by_treatment))
+        )
+    return decided
+
+
+def _hold_under(tx: Transaction, entry_id: str, decision: Decision) -> None:
+    tx.execute(
+        update(received_entry)
+        .where(received_entry.c.entry_id == entry_id)
+        .values(permission_id=decision.permission_id, permission_version=decision.version)
+    )
