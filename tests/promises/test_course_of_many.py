@@ -3,9 +3,9 @@
 import os
 import random
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from support.care_examples import one_of_every_kind
-from support.databases import PostgresServer
 from support.network import Referred, SimulatedClinic
 from support.oracle import BASE, hold
-from support.watched import MOVE_OF, CopyOf, Crash, WatchedNetwork, copies_in
+from support.staged import Place, a_place
+from support.watched import MOVE_OF, Crash, WatchedNetwork
 from tandem.referral.v1 import referral_pb2
 from tandem.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from tandem_care.categories import Category
@@ -59,10 +59,6 @@ REASONS = {
     "refuse_cancel": "patient-wishes-to-continue",
 }
 RPC_OF = {move: name for name, move in MOVE_OF.items()}
-_MEMORY = "/dev/shm"  # noqa: S108 - a directory of a random name is made in it
-SCRATCH = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-"""Memory where there is some: thousands of commits wait for no disk."""
-
 ANY = st.integers(0, 11)
 """Picks one of whatever there is to pick from, counting round."""
 
@@ -94,7 +90,7 @@ class Stage:
 
     start: WatchedNetwork
     shares: list[Share]
-    copy_of: Callable[[Path], CopyOf]
+    place: Place
 
 
 def three_practices(directory: Path, url_of: Callable[[str], str]) -> WatchedNetwork:
@@ -146,9 +142,9 @@ class Course(RuleBasedStateMachine):
         self.chance = random.Random(11)
         self.ids = mock.patch("secrets.token_bytes", self._bytes)
         self.ids.start()
-        self.home = tempfile.TemporaryDirectory(prefix="course-", dir=SCRATCH)
-        directory = Path(self.home.name)
-        self.network = self.stage.start.continued(self.stage.copy_of(directory))
+        self.ending = ExitStack()
+        copy_of = self.ending.enter_context(self.stage.place.copies())
+        self.network = self.stage.start.continued(copy_of)
         self.shares = [
             Share(each.referrer, each.recipient, each.kind, each.referred, dict(each.patients))
             for each in self.stage.shares
@@ -482,24 +478,17 @@ class Course(RuleBasedStateMachine):
             self.counted["steps"] += self.done
             self.count_what_happened()
             self.network.close()
-            self.home.cleanup()
+            self.ending.close()
             self.ids.stop()
 
 
 @pytest.fixture(scope="module")
-def stage(stack: str, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="stage-", dir=SCRATCH) as home:
-        if stack == "embedded":
-            url_of = lambda name: f"sqlite:///{home}/{name}.db"  # noqa: E731
-            copy_of: Callable[[Path], CopyOf] = copies_in
-        else:
-            server: PostgresServer = request.getfixturevalue("postgres")
-            url_of = lambda name: server.new_database()  # noqa: E731
-            copy_of = lambda directory: server.new_database  # noqa: E731
-        start = three_practices(Path(home), url_of)
+def stage(place: Place) -> Iterator[Stage]:
+    with a_place(place.server) as here:
+        start = three_practices(here.home, here.fresh)
         shares = three_shares(start)
         start.close()
-        yield Stage(start, shares, copy_of)
+        yield Stage(start, shares, place)
 
 
 def test_the_promises_hold_on_every_course(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """A simulated network whose every step is told to the oracle as it happens."""
 
-import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.code_pb2 import Code as WireCode
 from sqlalchemy import func, select
-from sqlalchemy.engine import make_url
 
 from support.network import Network, SimulatedClinic
 from support.oracle import BASE, CLOCK, Entry, Oracle, Permission, Referral, hold
@@ -86,22 +84,6 @@ class Crash(BaseException):
     """A process dies at this point. No code of ours catches it."""
 
 
-CopyOf = Callable[[str], str]
-"""Copies the database of this URL and gives the copy's."""
-
-
-def copies_in(directory: Path) -> CopyOf:
-    """For SQLite: files in *directory*."""
-
-    def copy(url: str) -> str:
-        source = Path(str(make_url(url).database))
-        target = directory / source.name
-        shutil.copyfile(source, target)
-        return f"sqlite:///{target}"
-
-    return copy
-
-
 class WatchedNetwork(Network):
     """Everything happens before the oracle's eyes, in what it is continued by, too."""
 
@@ -116,7 +98,7 @@ class WatchedNetwork(Network):
     def member(self) -> type[SimulatedClinic]:
         return WatchedClinic
 
-    def continued(self, copy_of: CopyOf) -> "WatchedNetwork":
+    def continued(self, copy_of: Callable[[str], str]) -> "WatchedNetwork":
         twin = super().continued(copy_of)
         assert isinstance(twin, WatchedNetwork)
         assert isinstance(twin.transport, MemoryTransport)
@@ -220,9 +202,9 @@ class _WatchedDispatcher:
 class _Held:
     """What of a received entry was there at the last look."""
 
-    under: tuple[str, int]
     received_at: datetime
     has_content: bool
+    state: str
 
 
 @dataclass
@@ -448,8 +430,7 @@ class _Watch:
                     self.oracle.entry_committed(_entry(labels, partner[0]))
             columns = (
                 received_entry.c.entry_id,
-                received_entry.c.permission_id,
-                received_entry.c.permission_version,
+                received_entry.c.state,
                 received_entry.c.received_at,
                 (func.length(received_entry.c.content) > 0).label("has_content"),
             )
@@ -458,14 +439,13 @@ class _Watch:
             self._entry_seen(clinic.name, held, row)
 
     def _entry_seen(self, name: str, held: dict[str, _Held], row: Any) -> None:
-        seen = _Held((row.permission_id, row.permission_version), row.received_at, bool(row.has_content))
+        seen = _Held(row.received_at, bool(row.has_content), row.state)
         known = held.get(row.entry_id)
         held[row.entry_id] = seen
-        if known is None or (known.under, known.received_at) != (seen.under, seen.received_at):
+        taken = known is None or known.received_at != seen.received_at
+        if taken or (seen.has_content and known is not None and not known.has_content):
             self.oracle.received(row.entry_id, name)
-            if not seen.has_content:
-                self.oracle.forgotten(row.entry_id, name)
-        elif known.has_content and not seen.has_content:
+        if not seen.has_content and (taken or (known is not None and known.has_content)):
             self.oracle.forgotten(row.entry_id, name)
 
     # When everything has settled -------------------------------------------------------------
@@ -480,6 +460,14 @@ class _Watch:
             parked = tx.all(select(clinic_exchange.quarantine))
             hold("P3", not parked, f"{clinic.name} has parked {[row.reason for row in parked]}")
         for entry_id, seen in self.seen.held.get(clinic.name, {}).items():
+            entry = self.oracle.entries[entry_id]
+            marked = seen.state == "revoked"
+            permitted = self.oracle.may_have(entry, self.now)
+            hold(
+                "P3",
+                not (marked and permitted),
+                f"{clinic.name} shows {entry_id} as withdrawn, which is permitted",
+            )
             if seen.has_content:
                 self._check_content(clinic, entry_id)
 

@@ -1,0 +1,244 @@
+"""Each promise once, in a few steps; the oracle watches all of them, and checks the rest at the end."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from support.care_examples import a_phq9, one_of_every_kind
+from support.network import Referred, SimulatedClinic
+from support.watched import WatchedNetwork
+from tandem_care.categories import Category
+from tandem_care.entry_kinds import Content, Message
+from tandem_clinic.store.tables import command
+from tandem_clinic.usecases import partner
+from tandem_clinic.usecases.entries import amend_entry, take_back_entry
+from tandem_platform.exchange.transport.memory import losing
+from tandem_platform.storage import Database
+from tandem_referral.store.tables import metadata as hub_metadata
+
+SCORES, VITALS, MESSAGES = Category.SCALE_SCORE, Category.MEDICATION_MONITORING, Category.MESSAGE
+CANARY = "the heron keeps its own counsel"
+
+
+@pytest.fixture
+def network(watched: Any) -> WatchedNetwork:
+    network: WatchedNetwork = watched.network
+    return network
+
+
+@pytest.fixture
+def juniper(watched: Any) -> SimulatedClinic:
+    clinic: SimulatedClinic = watched.juniper
+    return clinic
+
+
+@pytest.fixture
+def riverbend(watched: Any) -> SimulatedClinic:
+    clinic: SimulatedClinic = watched.riverbend
+    return clinic
+
+
+@pytest.fixture
+def shared(watched: Any) -> Referred:
+    referred: Referred = watched.shared
+    return referred
+
+
+def a_score(network: WatchedNetwork) -> Content:
+    return a_phq9(total=18, taken_at=network.clock.now())
+
+
+def every_promise(network: WatchedNetwork) -> None:
+    network.heal()
+    network.check()
+
+
+def test_p1_a_denial_wins_over_a_permission(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.grants(shared, {SCORES, VITALS})
+    juniper.denies(shared, {VITALS})
+    network.settle()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    juniper.records(shared.patient_id, a_score(network))
+    every_promise(network)
+    assert riverbend.sees(VITALS) == []
+    assert len(riverbend.sees(SCORES)) == 1
+
+
+def test_p1_nothing_is_given_while_the_partnership_is_suspended(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.grants(shared, {VITALS}, history_from=network.clock.now())
+    partnership_id = network.partnerships[frozenset({"juniper", "riverbend"})]
+    riverbend.do(partner.suspend_partnership, partnership_id)
+    network.step_clinic_part(riverbend, 1)
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    assert riverbend.sees(VITALS) == []
+    riverbend.do(partner.resume_partnership, partnership_id)
+    every_promise(network)
+
+
+def test_p1_a_permission_ends_when_it_says(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.grants(shared, {VITALS}, ends_at=network.clock.now() + timedelta(minutes=30))
+    network.settle()
+    network.advance(3600)
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    every_promise(network)
+    assert riverbend.sees(VITALS) == []
+
+
+def test_p2_what_kafka_brings_late_does_not_outlive_a_revocation(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    riverbend.running = False
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    juniper.revokes(permission)
+    network.settle()
+    every_promise(network)
+    assert riverbend.sees(VITALS) == []
+
+
+def test_p2_the_other_practice_may_revoke_as_well(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    riverbend.revokes(permission)
+    network.step_clinic_part(riverbend, 1)
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    every_promise(network)
+    assert riverbend.sees(VITALS) == []
+
+
+def test_p3_what_is_permitted_arrives_once_and_in_order_whatever_kafka_loses(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.grants(shared, {SCORES, VITALS, MESSAGES})
+    network.settle()
+    network.memory.faults = losing(1.0, random.Random(3))
+    for content in (
+        a_score(network),
+        one_of_every_kind()["vitals"],
+        Message(author="Lena", text="Later."),
+        a_score(network),
+    ):
+        juniper.records(shared.patient_id, content)
+        network.settle(2)
+    network.restart_hub()
+    riverbend.restart()
+    every_promise(network)
+    assert len(riverbend.sees(SCORES)) == 2
+
+
+def test_p3_an_amendment_is_withheld_with_what_it_amends(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    recorded = juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    juniper.grants(shared, {VITALS})
+    network.settle()
+    amended = juniper.do(amend_entry, recorded.record_id, one_of_every_kind()["vitals"])
+    juniper.do(take_back_entry, amended.record_id)
+    every_promise(network)
+    assert riverbend.sees(VITALS) == []
+
+
+def test_p4_a_move_that_crosses_another_is_refused_and_both_sides_agree(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.moves(shared, "cancel", reason="moved")
+    riverbend.moves(shared, "start")
+    every_promise(network)
+    assert sorted(juniper.worklist() + riverbend.worklist()).count("command-refused") == 1
+
+
+def test_p5_the_hub_holds_nothing_that_was_said(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """Searched with everything decrypted that is encrypted at rest, and in every record that Kafka has."""
+    juniper.grants(shared, {MESSAGES})
+    network.settle()
+    juniper.records(shared.patient_id, Message(author="Lena Fischer", text=CANARY))
+    every_promise(network)
+    assert [each["content"]["text"] for each in riverbend.sees(MESSAGES)] == [CANARY]
+    held = b"".join(_everything(network.hub.database)) + repr(network.memory.copy()._topics).encode()
+    for said in (CANARY, "Lena Fischer", "Casey Example"):
+        assert said.encode() not in held
+
+
+def _everything(database: Database) -> list[bytes]:
+    found = []
+    with database.reading() as tx:
+        for table in hub_metadata.sorted_tables:
+            for row in tx.all(select(table)):
+                found += [each if isinstance(each, bytes) else str(each).encode() for each in row]
+    return found
+
+
+def test_p8_every_decision_stands_in_the_account_once(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """Given, withheld, voided on its way, given anew."""
+    start = network.clock.now()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    permission = juniper.grants(shared, {VITALS}, history_from=start)
+    network.settle()
+    riverbend.running = False
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    juniper.revokes(permission)
+    network.settle()
+    juniper.grants(shared, {VITALS}, history_from=start)
+    every_promise(network)
+    assert len(riverbend.sees(VITALS)) == 2
+
+
+def test_p9_alone_a_clinic_works_on_and_says_what_is_queued(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    juniper.reach.away = True
+    network.memory.down = True
+    juniper.grants(shared, {VITALS})
+    recorded = juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    assert recorded.record_id in [item.id for item in juniper.plan(shared.patient_id)]
+    with juniper.db.reading() as tx:
+        assert [
+            row.state for row in tx.all(select(command.c.state).order_by(command.c.position.desc()).limit(1))
+        ] == ["queued"]
+    assert riverbend.sees(VITALS) == []
+    every_promise(network)
+    assert len(riverbend.sees(VITALS)) == 1
+
+
+def test_found_a_wrap_refused_while_a_denial_is_on_its_way_is_given_afterwards(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """The hub asks for a wrap once; the clinic has to remember that it refused for the time being."""
+    patient_id = juniper.registers("Robin Sample")
+    later = juniper.refers(patient_id, riverbend)
+    denial = juniper.denies(later, {MESSAGES})
+    juniper.holds(denial)
+    every_promise(network)
+    assert len(riverbend.sees(Category.IDENTITY_CONTACT, later.episode_id)) == 1
+
+
+def test_found_a_closing_move_does_not_wait_for_what_was_recorded_after_it(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """It brings the uplink to the hub first, where the new row waits for it."""
+    juniper.moves(shared, "cancel", reason="moved")
+    juniper.records(shared.patient_id, a_score(network))
+    every_promise(network)
+    assert network.oracle.referrals[shared.referral_id].state == "cancelled"
