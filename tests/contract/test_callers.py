@@ -1,20 +1,19 @@
 """Every RPC of the hub crossed with everybody who might call it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.message import Message
 
+from support.asking import Answer, ask, assert_unchanged
 from support.fixtures_rpc import (
     FIXTURES,
     HUB_METHODS,
     HUB_SERVICES,
-    Dump,
     Fixture,
     Party,
     Prepared,
@@ -45,39 +44,8 @@ every_rpc = pytest.mark.parametrize(
 )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """All that a caller gets to see: the response, or code, text and details of the refusal."""
-
-    response: bytes | None
-    refusal: tuple[Any, ...] | None
-    code: str
-
-    @property
-    def refused(self) -> bool:
-        return self.refusal is not None
-
-
-def ask(channel: grpc.Channel, method: str, request: Message) -> Answer:
-    descriptor = HUB_METHODS[method]
-    path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
-    call: Any = channel.unary_unary(path, lambda message: message.SerializeToString())
-    try:
-        return Answer(bytes(call(request, timeout=20)), None, "OK")
-    except grpc.RpcError as error:
-        seen = (error.code(), error.details(), tuple(error.trailing_metadata() or ()))
-        return Answer(None, seen, error.code().name)
-
-
 def asked_by(caller: Party, method: str, request: Message) -> Answer:
-    return ask(caller.channel, method, request)
-
-
-def assert_unchanged(before: Dump, after: Dump, but_for: str = "") -> None:
-    """Nothing is stored that was not, but what a practice leaves by calling at all."""
-    if but_for:
-        before, after = (dump.without(but_for, "command", "practice_sync") for dump in (before, after))
-    assert before.changes_to(after) == {}
+    return ask(caller.channel, HUB_METHODS[method], request)
 
 
 def test_every_rpc_has_a_fixture() -> None:
@@ -102,7 +70,7 @@ def test_its_owner_is_served_and_everybody_else_is_not(
     answer = asked_by(prepared.owner, method, prepared.request)
     assert not answer.refused, answer.refusal
     # Else it would prove nothing that others are not shown it.
-    assert not prepared.private or mentioned(prepared.private, answer)
+    assert not prepared.private or answer.mentions(prepared.private)
     other_kinds_are_refused(hub, stranger, method, prepared)
     if prepared.scope == "named":
         others_find_nothing(hub, prepared.stranger or stranger, method, prepared)
@@ -151,9 +119,10 @@ def other_kinds_are_refused(hub: WholeHub, stranger: Party, method: str, prepare
         "staff": Caller("staff", prepared.owner.id, roles=frozenset({"admin"})),
     }
     for kind in callers.keys() - POLICIES[method].callers:
-        answer = ask(LocalChannel(hub.dispatcher, callers[kind]), method, prepared.request)
+        answer = ask(LocalChannel(hub.dispatcher, callers[kind]), HUB_METHODS[method], prepared.request)
         assert answer.code == "PERMISSION_DENIED"
-        assert answer == ask(LocalChannel(hub.dispatcher, callers[kind]), method, type(prepared.request)())
+        nothing = type(prepared.request)()
+        assert answer == ask(LocalChannel(hub.dispatcher, callers[kind]), HUB_METHODS[method], nothing)
     assert_unchanged(before, hub.dump())
 
 
@@ -164,14 +133,9 @@ def others_get_their_own(hub: WholeHub, method: str, prepared: Prepared) -> None
     answer = asked_by(stranger, method, as_new_command(prepared.request))
     assert answer.code in {"OK"} | {code.value for code in POLICIES[method].statuses | ALWAYS_POSSIBLE}
     assert answer.code != "INTERNAL"
-    assert mentioned(prepared.private, answer) == []
+    assert answer.mentions(prepared.private) == []
     after = hub.dump()
     assert before.without(stranger.id).changes_to(after.without(stranger.id)) == {}
-
-
-def mentioned(words: Iterable[str], answer: Answer) -> list[str]:
-    said = (answer.response or b"") + repr(answer.refusal).encode()
-    return [word for word in words if word.encode() in said]
 
 
 @dataclass
@@ -237,11 +201,11 @@ def test_only_a_good_certificate_opens_it(loopback: Loopback, method: str, fixtu
     before = loopback.hub.dump()
     for issued, code in spoilt_certificates(loopback, prepared.owner.caller):
         with loopback.channel(issued) as channel:
-            answer = ask(channel, method, prepared.request)
+            answer = ask(channel, HUB_METHODS[method], prepared.request)
         assert answer.code == code
     assert_unchanged(before, loopback.hub.dump())
     with loopback.channel(loopback.certificate_of(prepared.owner.caller)) as channel:
-        assert not ask(channel, method, prepared.request).refused
+        assert not ask(channel, HUB_METHODS[method], prepared.request).refused
 
 
 def test_a_refused_caller_learns_only_that_it_is_not_the_kind(hub: WholeHub) -> None:

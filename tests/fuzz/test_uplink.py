@@ -216,6 +216,7 @@ FOUND_ONCE = {
 
 @pytest.mark.parametrize("found", FOUND_ONCE.values(), ids=FOUND_ONCE.keys())
 def test_what_was_found_once_stays_harmless(clinic: Clinic, found: RowBody | LateWrap | bytes) -> None:
+    body: RowBody | bytes
     if isinstance(found, LateWrap):
         (body,) = late_wraps(clinic, 1)
         body.late_wrap.wrap.wrapped_key = b"short"

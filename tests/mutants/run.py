@@ -51,11 +51,22 @@ def applies(mutant: Mutant, tree: Path = ROOT) -> bool:
 def copy_of_the_tree(target: Path) -> None:
     """Every file that git knows or would add, as it is in the work tree."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     (target / "files").write_bytes(listed.stdout)
     subprocess.run(
-        ["tar", "--null", "--ignore-failed-read", "-T", str(target / "files"), "-cf", str(target / "tree.tar")],
+        [
+            "tar",
+            "--null",
+            "--ignore-failed-read",
+            "-T",
+            str(target / "files"),
+            "-cf",
+            str(target / "tree.tar"),
+        ],
         cwd=ROOT,
         check=True,
         stderr=subprocess.DEVNULL,
@@ -69,9 +80,21 @@ def copy_of_the_tree(target: Path) -> None:
 def passes(tree: Path, mutant: Mutant) -> bool:
     """Whether the mutant's test passes on *tree*, whose own modules it imports."""
     environment = {**os.environ, "PYTHONPATH": ":".join(str(tree / source) for source in SOURCES)}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", f"--stack={mutant.stack}", mutant.test]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:randomly",
+        f"--stack={mutant.stack}",
+        mutant.test,
+    ]
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return False
     if done.returncode not in (0, 1):
@@ -106,7 +129,9 @@ def main(wanted: list[str]) -> int:
             began = time.monotonic()
             fate = judge(Path(folder) / "tree", mutant, sound)
             survivors += fate != "killed"
-            sys.stdout.write(f"{fate:26} {mutant.promise:10} {mutant.patch:52} {time.monotonic() - began:5.0f} s\n")
+            sys.stdout.write(
+                f"{fate:26} {mutant.promise:10} {mutant.patch:52} {time.monotonic() - began:5.0f} s\n"
+            )
             sys.stdout.flush()
     sys.stdout.write(f"{len(chosen) - survivors} killed, {survivors} not\n")
     return 1 if survivors or not chosen else 0

@@ -4,18 +4,24 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from sqlalchemy import select
 
 from support.care_examples import a_phq9, one_of_every_kind
 from support.network import Referred, SimulatedClinic
 from support.watched import WatchedNetwork
+from tandem.referral.v1.referral_pb2 import CancelReferralRequest
+from tandem.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import Content, Message
 from tandem_clinic.store.tables import command
 from tandem_clinic.usecases import partner
 from tandem_clinic.usecases.entries import amend_entry, take_back_entry
 from tandem_platform.exchange.transport.memory import losing
+from tandem_platform.ids import new_id
+from tandem_platform.rpc.client import refusal_of
+from tandem_platform.rpc.identity import Caller
 from tandem_platform.storage import Database
 from tandem_referral.store.tables import metadata as hub_metadata
 
@@ -49,6 +55,18 @@ def shared(watched: Any) -> Referred:
 
 def a_score(network: WatchedNetwork) -> Content:
     return a_phq9(total=18, taken_at=network.clock.now())
+
+
+def bring_by_kafka(
+    network: WatchedNetwork, origin: SimulatedClinic, recipient: SimulatedClinic | None
+) -> None:
+    """From the one to the other (or to Kafka only) without a Sync on the way."""
+    assert origin.node.relay is not None
+    origin.node.relay.step()
+    network.step_hub()
+    if recipient is not None:
+        recipient.node.step_feed()
+        network.watch.look_at(recipient)
 
 
 def every_promise(network: WatchedNetwork) -> None:
@@ -108,6 +126,55 @@ def test_p2_what_kafka_brings_late_does_not_outlive_a_revocation(
     assert riverbend.sees(VITALS) == []
 
 
+def test_p2_what_was_taken_and_not_acknowledged_is_given_up_again(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    start = network.clock.now()
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    bring_by_kafka(network, juniper, riverbend)
+    assert len(riverbend.sees(VITALS)) == 1
+    juniper.revokes(permission)
+    juniper.node.journal.step()
+    network.settle()
+    assert riverbend.sees(VITALS) == []
+    juniper.grants(shared, {VITALS}, history_from=start)
+    every_promise(network)
+    assert len(riverbend.sees(VITALS)) == 1
+
+
+def test_p2_what_somebody_has_read_stays_and_the_discloser_hears_of_it(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    recorded = juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    bring_by_kafka(network, juniper, riverbend)
+    patient_id = riverbend.takes_in(shared)
+    assert [item.content != {} for item in riverbend.plan(patient_id) if item.category == VITALS] == [True]
+    network.oracle.read(recorded.entry_ids[0], network.clock.now())
+    juniper.revokes(permission)
+    juniper.node.journal.step()
+    every_promise(network)
+    assert [item.state for item in riverbend.plan(patient_id) if item.category == VITALS] == ["revoked"]
+
+
+def test_p2_once_sync_has_told_of_a_revocation_no_copy_is_taken(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    bring_by_kafka(network, juniper, None)
+    juniper.revokes(permission)
+    juniper.node.journal.step()
+    riverbend.node.step_sync()
+    riverbend.node.step_feed()
+    assert riverbend.sees(VITALS) == []
+    every_promise(network)
+
+
 def test_p2_the_other_practice_may_revoke_as_well(
     network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
 ) -> None:
@@ -151,6 +218,38 @@ def test_p3_an_amendment_is_withheld_with_what_it_amends(
     juniper.do(take_back_entry, amended.record_id)
     every_promise(network)
     assert riverbend.sees(VITALS) == []
+
+
+def test_p3_history_comes_before_what_is_new(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    start = network.clock.now()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    network.settle()
+    juniper.grants(shared, {VITALS}, history_from=start)
+    juniper.node.journal.step()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    juniper.node.sync.push()
+    every_promise(network)
+    assert len(riverbend.sees(VITALS)) == 2
+
+
+def test_p4_once_work_has_begun_the_referrer_can_only_ask_to_cancel(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    riverbend.moves(shared, "start")
+    network.settle()
+    version = network.oracle.referrals[shared.referral_id].version
+    stub = ReferralServiceStub(network.channel(Caller("practice", "juniper")))
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.CancelReferral(
+            CancelReferralRequest(
+                request_id=new_id("req"), referral_id=shared.referral_id, version=version, reason="moved"
+            ),
+            timeout=30,
+        )
+    assert refusal_of(refused.value).reason == "MOVE_NOT_ALLOWED"
+    every_promise(network)
 
 
 def test_p4_a_move_that_crosses_another_is_refused_and_both_sides_agree(

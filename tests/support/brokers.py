@@ -262,7 +262,9 @@ def embedded_version() -> str:
 
 
 def apache_kafka_version() -> str:
-    return f"Apache Kafka {KAFKA_VERSION}" if apache_kafka_is_missing() is None else "none can be started here"
+    return (
+        f"Apache Kafka {KAFKA_VERSION}" if apache_kafka_is_missing() is None else "none can be started here"
+    )
 
 
 def apache_kafka_is_missing() -> str | None:

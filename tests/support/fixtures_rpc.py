@@ -102,14 +102,14 @@ class WholeHub(HubAlone):
         with self.database.reading() as tx:
             return Dump(
                 {
-                    (name, tuple(map(_plain, row)))
+                    (name, tuple(map(plain, row)))
                     for name in metadata.tables
                     for row in tx.all(text(f'SELECT * FROM "{name}"'))  # noqa: S608 - our own tables' names
                 }
             )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytes, memoryview)) else value
 
 

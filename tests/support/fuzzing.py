@@ -171,7 +171,8 @@ def _is_time(field: FieldDescriptor) -> bool:
 
 def _paths(message: Message, above: Path = (), depth: int = 4) -> Iterator[Path]:
     """Every field that a message can have, the fields of its messages too."""
-    for field in message.DESCRIPTOR.fields:
+    fields: Any = message.DESCRIPTOR.fields
+    for field in fields:
         path = (*above, field)
         yield path
         if field.message_type is not None and not _is_time(field) and depth:

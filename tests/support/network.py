@@ -115,7 +115,9 @@ class Network:
         twin.hub_url = copy_of(self.hub_url)
         twin.hub = twin._new_hub()
         twin._directory_of_hub = DirectoryServiceStub(twin.channel(Caller("operator", "ops")))
-        twin.clinics = {name: clinic.continued(twin, copy_of(clinic.url)) for name, clinic in self.clinics.items()}
+        twin.clinics = {
+            name: clinic.continued(twin, copy_of(clinic.url)) for name, clinic in self.clinics.items()
+        }
         return twin
 
     @property
@@ -134,11 +136,15 @@ class Network:
 
     def clinic(self, name: str, role: str, **settings: Any) -> "SimulatedClinic":
         """Registered, with keys published."""
-        profile = directory_pb2.Practice(practice_id=name, display_name=name.title(), roles=[role], **settings)
+        profile = directory_pb2.Practice(
+            practice_id=name, display_name=name.title(), roles=[role], **settings
+        )
         self._directory_of_hub.RegisterPractice(
             directory_pb2.RegisterPracticeRequest(request_id=new_id("req"), practice=profile), timeout=30
         )
-        clinic = self.member(self, name, self._database_of(name), allows_treatment_basis=profile.allows_treatment_basis)
+        clinic = self.member(
+            self, name, self._database_of(name), allows_treatment_basis=profile.allows_treatment_basis
+        )
         self.clinics[name] = clinic
         self.settle()
         return clinic
@@ -209,7 +215,9 @@ class Reach:
 class SimulatedClinic:
     """A clinic, and what its people do, each in one word."""
 
-    def __init__(self, network: Network, name: str, url: str, *, allows_treatment_basis: bool = False) -> None:
+    def __init__(
+        self, network: Network, name: str, url: str, *, allows_treatment_basis: bool = False
+    ) -> None:
         self.network = network
         self.name = name
         self.url = url
@@ -266,8 +274,16 @@ class SimulatedClinic:
             return (
                 [tuple(row) for row in tx.all(select(tables["exchange_head"]))],
                 [tuple(row)[:4] for row in tx.all(select(tables["exchange_cursor"]))],
-                [tuple(row) for row in tx.all(select(tables["command"].c.request_id, tables["command"].c.state))],
-                [tuple(row) for row in tx.all(select(tables["worklist_item"].c.item_id, tables["worklist_item"].c.done_at))],
+                [
+                    tuple(row)
+                    for row in tx.all(select(tables["command"].c.request_id, tables["command"].c.state))
+                ],
+                [
+                    tuple(row)
+                    for row in tx.all(
+                        select(tables["worklist_item"].c.item_id, tables["worklist_item"].c.done_at)
+                    )
+                ],
             )
 
     @property
@@ -290,18 +306,33 @@ class SimulatedClinic:
         self.network.settle()
         return str(asked.subject_id)
 
-    def registers(self, legal_name: str = "Casey Example", birth_date: date = date(1988, 4, 9), **fields: Any) -> str:
-        identity = PatientIdentity(legal_name=legal_name, birth_date=birth_date, time_zone="America/Denver", **fields)
+    def registers(
+        self, legal_name: str = "Casey Example", birth_date: date = date(1988, 4, 9), **fields: Any
+    ) -> str:
+        identity = PatientIdentity(
+            legal_name=legal_name, birth_date=birth_date, time_zone="America/Denver", **fields
+        )
         return str(self.do(patients.register_patient, identity, acknowledge_duplicates=True).patient_id)
 
     def refers(
-        self, patient_id: str, to: "SimulatedClinic", kind: str = "psychotherapy", note: str = "", **details: Any
+        self,
+        patient_id: str,
+        to: "SimulatedClinic",
+        kind: str = "psychotherapy",
+        note: str = "",
+        **details: Any,
     ) -> Referred:
         with self.db.reading() as tx:
             partnership = partners.with_practice(tx, to.name)
         assert partnership is not None
         requested = self.do(
-            referrals.request_referral, patient_id, partnership.partnership_id, kind, self.a_form(to.name), note=note, **details
+            referrals.request_referral,
+            patient_id,
+            partnership.partnership_id,
+            kind,
+            self.a_form(to.name),
+            note=note,
+            **details,
         )
         return Referred(requested.referral_id, requested.episode_id, patient_id)
 
@@ -328,15 +359,21 @@ class SimulatedClinic:
         )
 
     def attests(self) -> Evidence:
-        return VerbalAttestation(attested_by="Robin Keeper", said_at=self.network.clock.now(), words="Yes, share it.")
+        return VerbalAttestation(
+            attested_by="Robin Keeper", said_at=self.network.clock.now(), words="Yes, share it."
+        )
 
     def grants(self, referred: Referred, categories: Iterable[Category], **times: Any) -> str:
         terms = Terms(frozenset(categories), Purpose.TREATMENT, **times)
-        return str(self.do(permissions.grant_permission, referred.episode_id, terms, self.attests()).subject_id)
+        return str(
+            self.do(permissions.grant_permission, referred.episode_id, terms, self.attests()).subject_id
+        )
 
     def denies(self, referred: Referred, categories: Iterable[Category]) -> str:
         terms = Terms(frozenset(categories), Purpose.TREATMENT)
-        return str(self.do(permissions.deny_permission, referred.episode_id, terms, self.attests()).subject_id)
+        return str(
+            self.do(permissions.deny_permission, referred.episode_id, terms, self.attests()).subject_id
+        )
 
     def revokes(self, permission_id: str) -> None:
         self.do(permissions.revoke_permission, permission_id)
@@ -349,7 +386,9 @@ class SimulatedClinic:
         return recorded
 
     def plan(self, patient_id: str, by: Staff | None = None) -> list[PlanItem]:
-        items: list[PlanItem] = self.db.run(lambda tx: read_care_plan(tx, self.clinic, by or self.person, patient_id))
+        items: list[PlanItem] = self.db.run(
+            lambda tx: read_care_plan(tx, self.clinic, by or self.person, patient_id)
+        )
         return items
 
     def sees(self, category: Category, episode_id: str = "") -> list[Mapping[str, Any]]:

@@ -47,7 +47,9 @@ class ClinicNode:
             keys_unknown=self.upkeep.introduce_again,
         )
         self.journal = Journal(clinic, ANSWERED, REFUSED, push_uplink=self.sync.push)
-        self.relay = None if transport is None else Relay(clinic.db, transport, self._relay_sign, clinic.practice_id)
+        self.relay = (
+            None if transport is None else Relay(clinic.db, transport, self._relay_sign, clinic.practice_id)
+        )
         self.feed: KafkaFeed | None = None
         self._feed_built_at: datetime | None = None
         self._feed_is_deaf = False
@@ -58,11 +60,17 @@ class ClinicNode:
 
     def health(self) -> dict[str, bool]:
         """By dependency, whether it works. A clinic goes on without hub and broker."""
-        return {"hub": self.sync.hub_is_reached(), "kafka": self.kafka_works() or not self.has_kafka, "database": True}
+        return {
+            "hub": self.sync.hub_is_reached(),
+            "kafka": self.kafka_works() or not self.has_kafka,
+            "database": True,
+        }
 
     def kafka_works(self) -> bool:
         """Whether Kafka carries rows both ways just now, as far as it can be told from here."""
-        return self.relay is not None and not self.relay.failing and self.feed is not None and self.feed.healthy
+        return (
+            self.relay is not None and not self.relay.failing and self.feed is not None and self.feed.healthy
+        )
 
     def _verifier_of(self, tx: Transaction, log: str) -> Verify:
         return verifier(partners.Pins(tx, self.clinic.clock).get(HUB), self.clinic.now())
@@ -132,7 +140,15 @@ class ClinicNode:
     def parts(self) -> list[Callable[[], bool]]:
         """Everything that moves, in an order in which a single round does the most."""
         relay = [] if self.relay is None else [self.relay.step]
-        return [self.upkeep.step, self.journal.step, *relay, self.step_push, self.step_sync, self.step_feed, self.step_catch_up]
+        return [
+            self.upkeep.step,
+            self.journal.step,
+            *relay,
+            self.step_push,
+            self.step_sync,
+            self.step_feed,
+            self.step_catch_up,
+        ]
 
     def close(self) -> None:
         for part in (self.relay, self.feed):

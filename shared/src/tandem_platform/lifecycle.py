@@ -106,4 +106,5 @@ def drain(loops: list[Loop], seconds: float = DRAIN_SECONDS) -> bool:
     until = time.monotonic() + seconds
     for loop in loops:
         loop.stop()
-    return all([loop.join(until) for loop in loops])
+    ended = [loop.join(until) for loop in loops]
+    return all(ended)

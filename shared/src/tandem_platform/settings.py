@@ -14,17 +14,23 @@ class SettingsUnfit(Exception):
     """The process cannot start with these settings. Its text names every one at fault and what it should be."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("these settings are missing or unfit:\n" + "\n".join(f"  {fault}" for fault in faults))
+        super().__init__(
+            "these settings are missing or unfit:\n" + "\n".join(f"  {fault}" for fault in faults)
+        )
         self.faults = faults
 
 
-def setting(meaning: str, parse: Callable[[str], Any] = str, *, default: Any = MISSING, secret: bool = False) -> Any:
+def setting(
+    meaning: str, parse: Callable[[str], Any] = str, *, default: Any = MISSING, secret: bool = False
+) -> Any:
     """A field of a settings dataclass: read from ``TANDEM_`` and its name in capitals.
 
     parse: raises ValueError, whose text says what is wanted.
     secret: it may hold a password, so neither repr nor faults show it.
     """
-    return field(default=default, repr=not secret, metadata={"meaning": meaning, "parse": parse, "secret": secret})
+    return field(
+        default=default, repr=not secret, metadata={"meaning": meaning, "parse": parse, "secret": secret}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,10 @@ def load(cls: type[S], environment: Mapping[str, str] | None = None) -> S:
 
 def documented(cls: type[Any]) -> list[Documented]:
     """What a README's table of settings must say."""
-    return [Documented(PREFIX + each.name.upper(), _default(each), each.metadata["meaning"]) for each in fields(cls)]
+    return [
+        Documented(PREFIX + each.name.upper(), _default(each), each.metadata["meaning"])
+        for each in fields(cls)
+    ]
 
 
 def _default(each: "Field[Any]") -> str:

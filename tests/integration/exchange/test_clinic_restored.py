@@ -208,7 +208,9 @@ def test_a_recipient_restored_does_not_get_what_was_revoked_meanwhile(course: Co
     course.restore(course.riverbend, backup)
     course.network.settle()
     assert course.seen() == []
-    contents = [row.content for row in course.rows(course.riverbend, "received_entry") if row.category == SCORES]
+    contents = [
+        row.content for row in course.rows(course.riverbend, "received_entry") if row.category == SCORES
+    ]
     assert not any(contents)
     course.assert_whole()
 

@@ -7,7 +7,11 @@ import pytest
 
 from support.care_examples import a_phq9
 from support.network import SimulatedClinic
+from tandem.exchange.v1.exchange_pb2 import PushRequest
 from tandem_care.categories import Category
+from tandem_platform.exchange import log
+from tandem_platform.exchange.rows import sign_batch
+from tandem_platform.exchange.signing import signer
 from tandem_platform.rpc.local import unreachable
 
 from .conftest import SCORES, Course
@@ -154,6 +158,27 @@ def test_a_new_command_does_not_overtake_those_that_were_lost(course: Course) ->
     assert permission_state(course, again) == "active"
     course.score_and_settle(3)
     assert course.seen() == [3]
+
+
+def test_nothing_of_a_clinic_takes_effect_before_it_has_synced(course: Course) -> None:
+    """What the hub has lost of its commands may decide about its rows: an episode, or a revocation."""
+    course.juniper.running = False
+    course.scores(1)
+    course.network.restart_hub()
+    before = course.hub_rows("entry")
+    if course.juniper.node.relay is not None:
+        course.juniper.node.relay.step()
+    clinic = course.juniper.clinic
+    with course.juniper.db.reading() as tx:
+        rows = log.read(tx, clinic.uplink, log.acknowledged(tx, clinic.uplink), 100)
+    sign_batch(clinic.uplink, rows, signer(course.juniper.keys))
+    clinic.gateway.ask(clinic.gateway.exchange.Push, PushRequest(rows=rows))
+    course.network.settle()
+    assert course.hub_rows("entry") == before
+    course.juniper.running = True
+    course.network.settle()
+    assert course.seen() == [1]
+    course.assert_whole()
 
 
 def test_a_restarted_hub_that_lost_nothing_takes_up_where_it_was(course: Course) -> None:

@@ -92,4 +92,3 @@ def test_with_a_broker_that_takes_everything_and_gives_nothing_too(running: Cour
     running.broker.faults = losing(1.0, random.Random(1))
     assert median(running) < BOUND
     assert running.seen() == list(range(ENTRIES))
-

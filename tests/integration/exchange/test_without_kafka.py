@@ -144,7 +144,9 @@ def test_the_list_of_revocations_is_honoured_before_a_copy_is_applied(course: Co
     assert node.step_sync()
     node.step_feed()
     assert course.seen() == []
-    received = [row for row in course.rows(course.riverbend, "received_entry") if row.category == "scale-score"]
+    received = [
+        row for row in course.rows(course.riverbend, "received_entry") if row.category == "scale-score"
+    ]
     assert received == []
 
 

@@ -43,9 +43,7 @@ def test_later_batches_queue_behind_a_parked_row(writer: Writer, reader: Reader,
     assert [sequence for sequence, *_ in reader.parked()] == [1, 2]
 
 
-def test_what_is_not_content_never_waits_behind_content(
-    writer: Writer, reader: Reader, notes: Notes
-) -> None:
+def test_what_is_not_content_never_waits_behind_content(writer: Writer, reader: Reader, notes: Notes) -> None:
     notes.faults = {"a1": RowFault("seal-broken")}
     writer.writes(an_entry("a1"), a_receipt("revocation"), an_entry("a2"))
     reader.pushed(writer.batch())
@@ -80,9 +78,7 @@ def test_a_bad_row_does_not_undo_its_neighbours(writer: Writer, reader: Reader, 
     ]
 
 
-def test_a_body_that_does_not_parse_is_parked_whole_and_alone(
-    writer: Writer, reader: Reader
-) -> None:
+def test_a_body_that_does_not_parse_is_parked_whole_and_alone(writer: Writer, reader: Reader) -> None:
     writer.writes(an_entry("a1"))
     writer.database.run(lambda tx: log.stage(tx, JUNIPER, cast(RowBody, Gibberish()), at=NOON))
     writer.writes(an_entry("a2"))
@@ -124,9 +120,7 @@ def test_our_own_exceptions_beyond_the_share_stop_the_reader_and_lose_nothing(
     assert again.words == words
 
 
-def test_faults_of_content_never_stop_the_reader(
-    writer: Writer, reader: Reader, notes: Notes
-) -> None:
+def test_faults_of_content_never_stop_the_reader(writer: Writer, reader: Reader, notes: Notes) -> None:
     words = [f"e{number}" for number in range(60)]
     writer.writes(*[an_entry(word, f"epi_{word}") for word in words])
     notes.faults = {word: RowFault("seal-broken") for word in words}
@@ -146,9 +140,7 @@ def test_a_few_exceptions_of_our_own_among_many_rows_are_parked() -> None:
     assert window.exceeded
 
 
-def test_parked_rows_keep_their_bodies_encrypted(
-    writer: Writer, reader: Reader, notes: Notes
-) -> None:
+def test_parked_rows_keep_their_bodies_encrypted(writer: Writer, reader: Reader, notes: Notes) -> None:
     notes.faults = {"canary-word": RowFault("seal-broken")}
     writer.words(["canary-word"])
     reader.pushed(writer.batch())

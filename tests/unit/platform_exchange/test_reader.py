@@ -180,9 +180,7 @@ def test_a_row_waits_for_its_command_and_all_after_it_do(
     assert reader.words == ["a", "b", "c"]
 
 
-def test_the_cursor_lock_fences_two_readers(
-    writer: Writer, reader: Reader, notes: Notes
-) -> None:
+def test_the_cursor_lock_fences_two_readers(writer: Writer, reader: Reader, notes: Notes) -> None:
     """Two who both saw the same cursor outside still apply one after the other."""
     writer.words(LETTERS)
     inside = threading.Event()
@@ -208,9 +206,7 @@ def test_the_cursor_lock_fences_two_readers(
     assert reader.words == LETTERS
 
 
-def test_a_crash_between_effect_and_commit_leaves_neither(
-    writer: Writer, reader: Reader
-) -> None:
+def test_a_crash_between_effect_and_commit_leaves_neither(writer: Writer, reader: Reader) -> None:
     writer.words(LETTERS)
 
     class Crash(BaseException):

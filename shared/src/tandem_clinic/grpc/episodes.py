@@ -159,9 +159,10 @@ class EpisodeServicer:
         return pb.RecordEntryResponse(record_id=made.record_id, entry_ids=made.entry_ids, is_new=made.is_new)
 
     def AmendEntry(self, request: pb.AmendEntryRequest, call: Call) -> pb.AmendEntryResponse:
-        kind = entries.kind_of_record(call.tx, self._clinic, request.record_id)
+        by = staff_of(call.tx, call)
+        kind = entries.kind_of_record(call.tx, self._clinic, by, request.record_id)
         content = entries.content_from(kind, json_fields(request.content_json, "content_json"))
-        made = entries.amend_entry(call.tx, self._clinic, staff_of(call.tx, call), request.record_id, content)
+        made = entries.amend_entry(call.tx, self._clinic, by, request.record_id, content)
         return pb.AmendEntryResponse(record_id=made.record_id, entry_ids=made.entry_ids)
 
     def TakeBackEntry(self, request: pb.TakeBackEntryRequest, call: Call) -> pb.TakeBackEntryResponse:

@@ -4,8 +4,6 @@ from tandem.clinic.v1 import patient_pb2 as pb
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.grpc.entrance import staff_of
 from tandem_clinic.grpc.translation import fields_of, patient_message
-from tandem_clinic.store import patients as store
-from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases import patients
 from tandem_platform.rpc.dispatch import Call
 from tandem_platform.storage import Transaction
@@ -46,10 +44,8 @@ class PatientServicer:
     def FindPatient(self, request: pb.FindPatientRequest, call: Call) -> pb.FindPatientResponse:
         def work(tx: Transaction) -> pb.FindPatientResponse:
             wanted = request.identifier
-            patient_id = store.with_identifier(tx, self._clinic.vault, wanted.system, wanted.value)
-            if patient_id is None:
-                raise NotKnown("patient", "identifier")
-            found = patients.read_patient(tx, self._clinic, staff_of(tx, call), patient_id)
+            by = staff_of(tx, call)
+            found = patients.find_patient(tx, self._clinic, by, wanted.system, wanted.value)
             return pb.FindPatientResponse(patient=patient_message(found))
 
         return self._clinic.db.run(work)

@@ -138,7 +138,7 @@ def amend_entry(body: dict[str, Any], record_id: str) -> Answer:
     """Put new content of the same kind in the entry's place."""
 
     def work(tx: Transaction) -> Done:
-        kind = entries.kind_of_record(tx, clinic(), record_id)
+        kind = entries.kind_of_record(tx, clinic(), caller(), record_id)
         content = entries.content_from(kind, body["content"])
         return _recorded(
             entries.amend_entry(tx, clinic(), caller(), record_id, content, derived_from=body["derived_from"])

@@ -106,12 +106,13 @@ def record_entry(
 
 def record_entries(tx: Transaction, clinic: Clinic, by: Staff, drafts: Sequence[Draft]) -> list[Recorded]:
     """As many at once as there are, in order: all of them or none. What decides is read once for each episode."""
+    for draft in drafts:
+        by.require(COORDINATION if draft.content.kind in _LOGISTICS else CARE)
     for patient_id in {draft.patient_id for draft in drafts}:
         patients.require(tx, patient_id)
     desk = _Desk(tx, clinic)
     recorded: list[Recorded] = []
     for draft in drafts:
-        by.require(COORDINATION if draft.content.kind in _LOGISTICS else CARE)
         entry = _entry_of(clinic, by, draft)
         earlier = None
         if draft.identifier is not None:
@@ -244,6 +245,7 @@ def amend_entry(
     derived_from: Iterable[str] = (),
 ) -> Recorded:
     """Put *content*, of the same kind, in the place of an active entry, wherever that one was sealed to."""
+    by.require(COORDINATION)
     target = _active(tx, clinic, record_id)
     by.require(COORDINATION if target.kind in _LOGISTICS else CARE)
     if content.kind != target.kind:
@@ -262,13 +264,15 @@ def amend_entry(
     return _succeed(tx, clinic, by, target, fresh, "amended")
 
 
-def kind_of_record(tx: Transaction, clinic: Clinic, record_id: str) -> str:
+def kind_of_record(tx: Transaction, clinic: Clinic, by: Staff, record_id: str) -> str:
     """What an amendment must be of, too."""
+    by.require(COORDINATION)
     return entries.own(tx, clinic.vault, record_id).kind
 
 
 def take_back_entry(tx: Transaction, clinic: Clinic, by: Staff, record_id: str) -> Recorded:
     """Mark an active entry as entered in error. Partners who have it are told to hide it."""
+    by.require(COORDINATION)
     target = _active(tx, clinic, record_id)
     by.require(COORDINATION if target.kind in _LOGISTICS else CARE)
     now = clinic.now()

@@ -10,6 +10,7 @@ from tandem_clinic.domain.refusals import ContentInvalid, PossibleDuplicate
 from tandem_clinic.domain.staff import ADMINISTRATION, COORDINATION, Staff
 from tandem_clinic.store import audit, entries, episodes, patients
 from tandem_clinic.store.patients import Patient
+from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases.sharing import void_rows
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
@@ -88,6 +89,15 @@ def shred_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -
     for data_key_id in (patient_id, *episode_ids):
         clinic.vault.shred(tx, data_key_id)
     return len(sealed)
+
+
+def find_patient(tx: Transaction, clinic: Clinic, by: Staff, system: str, value: str) -> Patient:
+    """Whom another system knows by this identifier. Identifiers can be guessed, so that who may not read is told nothing."""
+    by.require(COORDINATION)
+    patient_id = patients.with_identifier(tx, clinic.vault, system, value)
+    if patient_id is None:
+        raise NotKnown("patient", "identifier")
+    return read_patient(tx, clinic, by, patient_id)
 
 
 def read_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -> Patient:

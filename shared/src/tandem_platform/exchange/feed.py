@@ -82,7 +82,10 @@ class KafkaFeed:
         offset = max(offset for _, offset in ordered) + 1
         try:
             applied = self._reader.apply(
-                log, [row for row, _ in ordered], authoritative=False, kafka_offset=None if self._in_group else offset
+                log,
+                [row for row, _ in ordered],
+                authoritative=False,
+                kafka_offset=None if self._in_group else offset,
             )
         except LogStopped:
             held.clear()

@@ -17,4 +17,6 @@ def verifier(bundle: KeyBundle | None, now: datetime) -> Verify:
     """Whether a signature is the bundle's practice's. A practice without keys has signed nothing."""
     if bundle is None:
         return lambda signature, message: False
-    return lambda signature, message: bundle.signature_fault(_PURPOSE, message, signature, version=None, at=now) is None
+    return lambda signature, message: (
+        bundle.signature_fault(_PURPOSE, message, signature, version=None, at=now) is None
+    )

@@ -8,7 +8,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-DROPPED = Counter("tandem_log_fields_dropped_total", "Log fields that were not on the allow-list, and therefore left out.")
+DROPPED = Counter(
+    "tandem_log_fields_dropped_total", "Log fields that were not on the allow-list, and therefore left out."
+)
 
 ALLOWED = frozenset(
     {
@@ -63,7 +65,10 @@ def configure(service: str, practice: str = "") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
         )
     )
     handler.addFilter(_without_traceback)

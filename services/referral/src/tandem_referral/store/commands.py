@@ -152,7 +152,9 @@ def is_answered(tx: Transaction, practice_id: str, request_id: str) -> bool:
 def was_refused(tx: Transaction, practice_id: str, request_id: str) -> bool:
     """Whether a command of the practice has a refusal for its answer."""
     query = select(command.c.method).where(
-        command.c.practice_id == practice_id, command.c.request_id == request_id, command.c.refusal.is_not(None)
+        command.c.practice_id == practice_id,
+        command.c.request_id == request_id,
+        command.c.refusal.is_not(None),
     )
     return tx.first(query.limit(1)) is not None
 
