@@ -58,6 +58,7 @@ REASONS = {
     "request_cancel": "moved",
     "refuse_cancel": "patient-wishes-to-continue",
 }
+NAMES = ["Ada Alpha", "Ben Bravo", "Cleo Charlie", "Dora Delta", "Emil Echo", "Fritz Foxtrot", "Gita Golf"]
 RPC_OF = {move: name for name, move in MOVE_OF.items()}
 ANY = st.integers(0, 11)
 """Picks one of whatever there is to pick from, counting round."""
@@ -266,7 +267,7 @@ class Course(RuleBasedStateMachine):
         by, to = pick([("juniper", "riverbend"), ("riverbend", "juniper"), ("cedar", "juniper")], way)
         clinic = self.clinic(by)
         made = self.attempt(
-            lambda: refer(self.network, by, to, clinic.registers(f"Patient {len(self.shares)}")),
+            lambda: refer(self.network, by, to, clinic.registers(pick(NAMES, len(self.shares)))),
             "PARTNERSHIP_NOT_ACTIVE",
         )
         if made is not None:

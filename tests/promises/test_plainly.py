@@ -289,6 +289,7 @@ def test_p8_every_decision_stands_in_the_account_once(
 ) -> None:
     """Given, withheld, voided on its way, given anew."""
     start = network.clock.now()
+    juniper.records(shared.patient_id, Message(author="Lena Fischer", text="Nobody permitted this."))
     juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
     network.settle()
     permission = juniper.grants(shared, {VITALS}, history_from=start)
