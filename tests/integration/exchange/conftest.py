@@ -1,6 +1,7 @@
 """Two practices that share a patient's episode, and backups of all their databases."""
 
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -149,7 +150,13 @@ class Course:
             assert [row for row in self.rows(clinic, "command") if row.state == "queued"] == []
 
 
-@pytest.fixture(scope="session", params=["kafka", "grpc-only"])
+CARRIERS = ["kafka", "grpc-only"]
+
+either_way = pytest.mark.parametrize("beginning", CARRIERS, indirect=True, scope="session")
+"""With Kafka and in a network that has none. Every test is run so in the long form, with TANDEM_LONG=1."""
+
+
+@pytest.fixture(scope="session", params=CARRIERS if os.environ.get("TANDEM_LONG") else ["kafka"])
 def beginning(
     request: pytest.FixtureRequest, stack: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Network, Referred, str]:

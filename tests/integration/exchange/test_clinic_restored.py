@@ -13,7 +13,7 @@ from tandem_clinic.store.tables import own_entry, sealed_entry
 from tandem_clinic.usecases.entries import amend_entry, take_back_entry
 from tandem_platform.exchange import log
 
-from .conftest import SCORES, Course
+from .conftest import SCORES, Course, either_way
 
 
 def own_totals(clinic: SimulatedClinic, patient_id: str) -> list[int]:
@@ -29,6 +29,7 @@ def head_of(clinic: SimulatedClinic) -> tuple[int, int]:
     return head.epoch, head.sequence
 
 
+@either_way
 def test_what_was_lost_comes_back_as_its_own_records(course: Course) -> None:
     course.score_and_settle(1)
     backup = course.backup(course.juniper)
@@ -57,6 +58,7 @@ def test_it_goes_on_in_a_new_epoch_and_its_partner_misses_nothing(course: Course
     course.assert_whole()
 
 
+@either_way
 def test_what_it_wrote_after_the_backup_while_the_hub_was_away_is_kept_beside_what_was_lost(
     course: Course,
 ) -> None:
@@ -138,6 +140,7 @@ def test_rows_that_the_backup_held_and_nobody_had_heard_of_go_once(course: Cours
     course.assert_whole()
 
 
+@either_way
 def test_restored_twice_to_the_same_backup(course: Course) -> None:
     backup = course.backup(course.juniper)
     course.score_and_settle(1)
@@ -174,6 +177,7 @@ def test_a_crash_in_the_middle_of_the_restore_is_gone_through_again(course: Cour
     course.assert_whole()
 
 
+@either_way
 def test_its_journal_repeats_commands_without_effect(course: Course) -> None:
     """A grant that the hub had taken is queued in the backup: sent again, it is answered and not made twice."""
     course.juniper.reach.away = True
@@ -200,6 +204,7 @@ def test_a_recipient_restored_reads_its_downlink_again(course: Course) -> None:
     course.assert_whole()
 
 
+@either_way
 def test_a_recipient_restored_does_not_get_what_was_revoked_meanwhile(course: Course) -> None:
     backup = course.backup(course.riverbend)
     course.score_and_settle(1, 2)

@@ -19,7 +19,7 @@ from tandem_platform.rpc.identity import Caller
 from tandem_referral.grpc.exchange import ExchangeServicer
 from tandem_referral.store import sync
 
-from .conftest import Course
+from .conftest import Course, either_way
 
 
 def stub_of(course: Course, clinic: SimulatedClinic) -> ExchangeServiceStub:
@@ -134,6 +134,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 8.0) -> Non
         tick.wait(0.01)
 
 
+@either_way
 def test_a_long_poll_answers_when_the_head_moves(course: Course, waiting: Callable[..., Any]) -> None:
     poll = waiting(course.riverbend)
     quiet = threading.Event()

@@ -10,7 +10,7 @@ from tandem_platform.exchange.transport.memory import corrupting, duplicating, l
 from .conftest import Course
 
 # A network without Kafka has nothing of it to lose.
-pytestmark = pytest.mark.parametrize("beginning", ["kafka"], indirect=True)
+pytestmark = pytest.mark.parametrize("beginning", ["kafka"], indirect=True, scope="session")
 
 
 def rescued(course: Course) -> int:
