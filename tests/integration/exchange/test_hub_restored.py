@@ -101,6 +101,25 @@ def test_a_permission_that_was_revoked_does_not_come_alive_again(course: Course,
     course.assert_whole()
 
 
+def test_nothing_is_released_to_a_recipient_who_may_have_revoked(course: Course) -> None:
+    """The discloser has never heard of the recipient's revocation, and the hub has lost it."""
+    backup = course.backup_hub()
+    course.juniper.running = False
+    course.riverbend.revokes(course.permission)
+    course.network.settle()
+    course.riverbend.running = False
+    course.restore_hub(backup)
+    course.juniper.running = True
+    released = released_entries(course)
+    course.score_and_settle(7)
+    assert released_entries(course) == released
+    course.riverbend.running = True
+    course.network.settle()
+    assert permission_state(course, course.permission) == "revoked"
+    assert course.seen() == []
+    course.assert_whole()
+
+
 @either_way
 def test_what_was_on_its_way_in_the_backup_is_not_given_before_its_discloser_is_heard(
     course: Course,
