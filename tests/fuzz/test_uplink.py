@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from support.fixtures_rpc import Party, WholeHub
+from support.fuzzed_calls import LONG, SEED
 from support.fuzzing import MARK, Fuzzer
 from tandem.consent.v1 import consent_pb2
 from tandem.exchange.v1.exchange_pb2 import (
@@ -28,8 +28,7 @@ from tandem_platform.sealing import PracticeKeys, encode_labels, sign_received, 
 from tandem_referral.store.tables import entry as entry_table
 from tandem_referral.store.tables import exchange
 
-SEED = int(os.environ.get("TANDEM_FUZZ_SEED", "20261122"))
-SEVERAL = 5_000 if os.environ.get("TANDEM_LONG") else 60
+SEVERAL = 5_000 if LONG else 60
 IN_ONE_PUSH = 30
 
 
@@ -194,7 +193,7 @@ def test_no_row_harms_its_neighbours(clinic: Clinic, some: Any, sealing: str) ->
 
 def test_bytes_that_are_no_row_harm_no_neighbour(clinic: Clinic) -> None:
     (base,) = entries(clinic, 1)
-    wires: list[RowBody | bytes] = list(Fuzzer(SEED).malformed(base, 5_000 if SEVERAL > 1_000 else 150))
+    wires: list[RowBody | bytes] = list(Fuzzer(SEED).malformed(base, 5_000 if LONG else 150))
     neighbour = clinic.owner.seals(clinic.quiet_episode, clinic.partner)
     clinic.pushes([*wires, RowBody(entry=neighbour)])
     assert_has_effect(clinic, neighbour)

@@ -110,6 +110,9 @@ class WholeHub(HubAlone):
 
 
 def plain(value: Any) -> Any:
+    """A cell's value in a form that can be compared and hashed; PostgreSQL gives JSON as what it stands for."""
+    if isinstance(value, (dict, list)):
+        return repr(value)
     return bytes(value) if isinstance(value, (bytes, memoryview)) else value
 
 

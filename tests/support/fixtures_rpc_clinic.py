@@ -285,6 +285,12 @@ def a_permission_to_hold(clinic: WholeClinic) -> ClinicCall:
     return ClinicCall(request=request, may=frozenset(Role), names="permission_id")
 
 
+def recording(patient_id: str, kind: str, content_json: str) -> episode_pb2.RecordEntryRequest:
+    return episode_pb2.RecordEntryRequest(
+        request_id=new_id("req"), patient_id=patient_id, kind=kind, content_json=content_json
+    )
+
+
 @fixture_of("EpisodeService.RecordEntry")
 def a_patient_to_record_for(clinic: WholeClinic) -> ClinicCall:
     request = episode_pb2.RecordEntryRequest(

@@ -3,6 +3,7 @@
 Item texts are topics for screens and messages, not the wording of the instruments.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from tandem_care.errors import Invalid
+
+_NUMBER: Final = re.compile(r"[0-9]{1,3}[a-z]?")
 
 
 class ScaleCode(StrEnum):
@@ -66,7 +69,10 @@ class Scale:
         for item in self.items:
             if item.code == code:
                 return item
-        raise Invalid(f"items[{code}]" if code.isalnum() else "items", f"is not an item of {self.title}")
+        # An item's number is named; a word in its place may be anything.
+        raise Invalid(
+            f"items[{code}]" if _NUMBER.fullmatch(code) else "items", f"is not an item of {self.title}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
