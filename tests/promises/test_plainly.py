@@ -334,6 +334,22 @@ def test_found_a_wrap_refused_while_a_denial_is_on_its_way_is_given_afterwards(
     assert len(riverbend.sees(Category.IDENTITY_CONTACT, later.episode_id)) == 1
 
 
+def test_found_whoever_proposed_a_partnership_can_suspend_and_resume_it(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """Its version had moved with the partner's confirmation, of which the proposer was told nothing but the state."""
+    partnership_id = network.partnerships[frozenset({"juniper", "riverbend"})]
+    for side in (juniper, riverbend, juniper):
+        side.do(partner.suspend_partnership, partnership_id)
+        network.settle()
+        assert network.oracle.suspended[frozenset({"juniper", "riverbend"})] == {side.name}
+        side.do(partner.resume_partnership, partnership_id)
+        network.settle()
+        assert not network.oracle.suspended[frozenset({"juniper", "riverbend"})]
+    assert "command-refused" not in juniper.worklist() + riverbend.worklist()
+    every_promise(network)
+
+
 def test_found_a_closing_move_does_not_wait_for_what_was_recorded_after_it(
     network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
 ) -> None:

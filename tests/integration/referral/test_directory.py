@@ -329,11 +329,11 @@ class TestPartnerships:
 
     def test_a_stale_version_is_refused(self, hub: HubAlone):
         juniper, riverbend = hub.two_partners()
-        active = juniper.partnership_with(riverbend)
+        suspended = moves_partnership(juniper, "SuspendPartnership", juniper.partnership_with(riverbend))
         refusal = refused(
-            lambda: moves_partnership(juniper, "SuspendPartnership", active, version=active.version - 1)
+            lambda: moves_partnership(juniper, "ResumePartnership", suspended, version=suspended.version - 1)
         )
-        assert (refusal.code, refusal.metadata) == (Code.ABORTED, {"version": "2"})
+        assert (refusal.code, refusal.metadata) == (Code.ABORTED, {"version": "3"})
 
     def test_partnerships_are_listed_in_pages(self, hub: HubAlone):
         juniper = hub.joined()

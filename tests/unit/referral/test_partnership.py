@@ -33,17 +33,17 @@ def test_repeating_a_step_changes_nothing_whatever_version_it_names():
     partnership.confirm("riverbend", 1)
     partnership.resume("juniper", 1)
     assert partnership.version == 2
-    partnership.suspend("juniper", 2)
-    partnership.suspend("juniper", 2)
+    partnership.suspend("juniper")
+    partnership.suspend("juniper")
     assert (partnership.state, partnership.version) == (SUSPENDED, 3)
 
 
 def test_each_side_takes_back_its_own_suspension_only():
     partnership = a_partnership()
-    partnership.suspend("juniper", 2)
+    partnership.suspend("juniper")
     with pytest.raises(PartnershipMoveNotAllowed):
         partnership.resume("riverbend", 3)
-    partnership.suspend("riverbend", 3)
+    partnership.suspend("riverbend")
     partnership.resume("juniper", 4)
     assert partnership.state is SUSPENDED
     partnership.resume("riverbend", 5)
@@ -52,11 +52,20 @@ def test_each_side_takes_back_its_own_suspension_only():
 
 def test_a_proposal_is_not_suspended():
     with pytest.raises(PartnershipMoveNotAllowed):
-        a_partnership(active=False).suspend("riverbend", 1)
+        a_partnership(active=False).suspend("riverbend")
+
+
+def test_stopping_is_never_too_late():
+    partnership = a_partnership()
+    partnership.suspend("riverbend")
+    partnership.suspend("juniper")
+    assert partnership.suspended_by == {"juniper", "riverbend"}
 
 
 def test_a_step_from_an_older_version_may_be_tried_again():
+    partnership = a_partnership()
+    partnership.suspend("juniper")
     with pytest.raises(StalePartnership) as stale:
-        a_partnership().suspend("juniper", 1)
+        partnership.resume("juniper", 1)
     assert stale.value.code is Code.ABORTED
     assert stale.value.is_transient()

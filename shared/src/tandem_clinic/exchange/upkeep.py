@@ -35,6 +35,7 @@ class Upkeep:
         self._wanted: Mapping[str, Callable[[Clinic, str], None]] = {
             "key-bundle-changed": partner.refresh_keys,
             "partner-profile-wanted": partner.refresh_profile,
+            "partnership-wanted": partner.refresh_partnership,
         }
 
     def step(self) -> bool:

@@ -229,7 +229,7 @@ def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, con
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
-    partner.partnership_changed(tx, clinic, told.partnership_id, told.partner_practice_id, told.state)
+    partner.partnership_changed(tx, clinic, told)
 
 
 def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) -> None:

@@ -20,5 +20,8 @@ ANSWERED: Final[Mapping[str, Answered]] = {
 REFUSED: Final[Mapping[str, Refused]] = {
     "RequestReferral": referral_refused,
     **dict.fromkeys(["GrantConsent", "DenyConsent", "RevokeConsent", "HoldConsent"], consent_refused),
-    "ProposePartnership": partnership_refused,
+    **dict.fromkeys(
+        ["ProposePartnership", "ConfirmPartnership", "SuspendPartnership", "ResumePartnership"],
+        partnership_refused,
+    ),
 }

@@ -7,6 +7,7 @@ from tandem.directory.v1.directory_pb2 import (
     ConfirmPartnershipRequest,
     GetPracticeRequest,
     ListKeyBundlesRequest,
+    ListPartnershipsRequest,
     Practice,
     ProposePartnershipRequest,
     PublishKeyBundleRequest,
@@ -15,6 +16,8 @@ from tandem.directory.v1.directory_pb2 import (
     SearchPracticesResponse,
     SuspendPartnershipRequest,
 )
+from tandem.directory.v1.directory_pb2 import Partnership as PartnershipMessage
+from tandem.exchange.v1.exchange_pb2 import PartnershipChanged
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import COORDINATION, Role, Staff
 from tandem_clinic.hub import journal
@@ -222,28 +225,58 @@ def get_practice(clinic: Clinic, by: Staff, practice_id: str) -> Practice:
 
 
 def partnership_answered(tx: Transaction, clinic: Clinic, command: journal.Command, response: Any) -> None:
-    told = response.partnership
-    partners.change(tx, told.partnership_id, state=told.state, version=told.version, changed_at=clinic.now())
+    known = partners.find(tx, response.partnership.partnership_id)
+    # An answer may come after the news of what happened later.
+    if known is not None and response.partnership.version >= known.version:
+        _take_over(tx, clinic, response.partnership)
 
 
 def partnership_refused(tx: Transaction, clinic: Clinic, command: journal.Command) -> None:
     if command.name == "ProposePartnership":
         partners.change(tx, command.subject_id, state="refused", changed_at=clinic.now())
+    else:
+        worklist.raise_item(tx, "partnership-wanted", command.subject_id, clinic.now(), staff_id="service")
 
 
-def partnership_changed(
-    tx: Transaction, clinic: Clinic, partnership_id: str, partner_id: str, state: str
-) -> None:
+def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
     """The hub tells of a partnership of ours, perhaps one that the partner has just proposed."""
     now = clinic.now()
+    partnership_id, partner_id = told.partnership_id, told.partner_practice_id
     if partners.find(tx, partnership_id) is None:
         practice = Practice(practice_id=partner_id)
-        partners.add(tx, _partnership(clinic, partnership_id, practice, state, proposed_by_us=False))
+        partners.add(tx, _partnership(clinic, partnership_id, practice, told.state, proposed_by_us=False))
         # Names and phones are fetched outside this transaction.
         worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id="service")
         worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
         return
-    partners.change(tx, partnership_id, state=state, changed_at=now)
+    _take_over(tx, clinic, told)
+
+
+def _take_over(tx: Transaction, clinic: Clinic, told: PartnershipMessage | PartnershipChanged) -> None:
+    """What the hub says of a partnership. A suspension of ours that is on its way stands, whatever comes before it."""
+    suspending = any(
+        each.name == "SuspendPartnership" for each in journal.queued(tx, subject_id=told.partnership_id)
+    )
+    state = "suspended" if suspending else told.state
+    partners.change(tx, told.partnership_id, state=state, version=told.version, changed_at=clinic.now())
+
+
+def refresh_partnership(clinic: Clinic, partnership_id: str) -> None:
+    """Ask the hub how a partnership stands; our own word on it was refused."""
+    request = ListPartnershipsRequest(page_size=100)
+    while True:
+        answer = clinic.gateway.ask(clinic.gateway.directory.ListPartnerships, request)
+        told = next((each for each in answer.partnerships if each.partnership_id == partnership_id), None)
+        if told is not None or not answer.next_page_token:
+            break
+        request.page_token = answer.next_page_token
+
+    def note(tx: Transaction) -> None:
+        if told is not None:
+            _take_over(tx, clinic, told)
+        worklist.settle(tx, "partnership-wanted", partnership_id, clinic.now(), "service")
+
+    clinic.db.run(note)
 
 
 def _partnership(

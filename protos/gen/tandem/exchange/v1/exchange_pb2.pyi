@@ -464,20 +464,24 @@ class PartnershipChanged(_message.Message):
     PARTNERSHIP_ID_FIELD_NUMBER: _builtins.int
     PARTNER_PRACTICE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     partnership_id: _builtins.str
     partner_practice_id: _builtins.str
     state: _builtins.str
     """"proposed", "active", "suspended", "ended"."""
+    version: _builtins.int
+    """What the next command about it has to name."""
     def __init__(
         self,
         *,
         partnership_id: _builtins.str = ...,
         partner_practice_id: _builtins.str = ...,
         state: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

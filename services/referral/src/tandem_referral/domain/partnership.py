@@ -70,11 +70,10 @@ class Partnership:
             )
         self._become(PartnershipState.ACTIVE)
 
-    def suspend(self, by: str, version: int) -> None:
-        """Repeating it changes nothing."""
+    def suspend(self, by: str) -> None:
+        """Repeating it changes nothing. Stopping is never too late: it needs no version."""
         if by in self.suspended_by:
             return
-        self._expect(version)
         if self.state not in (PartnershipState.ACTIVE, PartnershipState.SUSPENDED):
             raise PartnershipMoveNotAllowed(
                 self.state, "only an active partnership is suspended", "confirm the partnership first"

@@ -207,7 +207,7 @@ def suspend_partnership(
     """Once it has answered nothing is released: a decision under way holds the partnership shared."""
     partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
     before = partnership.version
-    partnership.suspend(by, version)
+    partnership.suspend(by)
     return _saved(tx, partnership, before, now)
 
 
@@ -236,7 +236,10 @@ def _tell_both(tx: Transaction, partnership: Partnership, now: datetime) -> None
     for side in partnership.sides:
         other = partnership.other(side)
         changed = PartnershipChanged(
-            partnership_id=partnership.id, partner_practice_id=other, state=partnership.state
+            partnership_id=partnership.id,
+            partner_practice_id=other,
+            state=partnership.state,
+            version=partnership.version,
         )
         stage(tx, downlink(side), RowBody(partnership_changed=changed), at=now)
         action = f"partnership-{partnership.state.value}"
