@@ -168,12 +168,25 @@ class Course(RuleBasedStateMachine):
                 raise
         return None
 
+    def hurry(self, name: str) -> None:
+        """What was done there reaches the hub and Kafka now; others have not heard of it yet."""
+        clinic = self.clinic(name)
+        for part in ("journal", "relay", "push"):
+            self.survive(name, lambda part=part: self.network.step_clinic(clinic, part))  # type: ignore[misc]
+        self.survive("hub", self.network.step_hub)
+
     # What people do --------------------------------------------------------------------------
 
-    @rule(share=ANY, side=ANY, content=ANY, ago=ANY, derived=ANY, count=st.integers(1, 3))
-    def record(self, share: int, side: int, content: int, ago: int, derived: int, count: int) -> None:
+    @rule(
+        share=ANY, side=ANY, content=ANY, ago=ANY, derived=ANY, count=st.integers(1, 3), at_once=st.booleans()
+    )
+    def record(
+        self, share: int, side: int, content: int, ago: int, derived: int, count: int, at_once: bool
+    ) -> None:
         for number in range(count):
             self.record_one(share, side, content + number, ago, derived + number)
+        if at_once:
+            self.hurry(pick(pick(self.shares, share).sides, side))
 
     def record_one(self, share: int, side: int, content: int, ago: int, derived: int) -> None:
         chosen: Share = pick(self.shares, share)
@@ -220,10 +233,19 @@ class Course(RuleBasedStateMachine):
         also=ANY,
         history=ANY,
         ahead=ANY,
-        permits=st.sampled_from([True, True, False]),
+        permits=st.sampled_from([True, True, True, False]),
+        at_once=st.booleans(),
     )
     def grant_or_deny(
-        self, share: int, side: int, first: int, also: int, history: int, ahead: int, permits: bool
+        self,
+        share: int,
+        side: int,
+        first: int,
+        also: int,
+        history: int,
+        ahead: int,
+        permits: bool,
+        at_once: bool,
     ) -> None:
         chosen: Share = pick(self.shares, share)
         name = pick(chosen.sides, side)
@@ -247,9 +269,12 @@ class Course(RuleBasedStateMachine):
             "EPISODE_NOT_FOUND",
         )
 
+        if at_once:
+            self.hurry(name)
+
     @precondition(lambda self: any(share.permissions for share in self.shares))
-    @rule(permission=ANY, other_side=st.booleans(), only_hold=st.booleans())
-    def withdraw(self, permission: int, other_side: bool, only_hold: bool) -> None:
+    @rule(permission=ANY, other_side=st.booleans(), only_hold=st.booleans(), at_once=st.booleans())
+    def withdraw(self, permission: int, other_side: bool, only_hold: bool, at_once: bool) -> None:
         known = [(each, permission_id) for each in self.shares for permission_id in each.permissions]
         share, permission_id = pick(known[::-1], permission)
         name = pick(share.sides, int(other_side))
@@ -259,6 +284,8 @@ class Course(RuleBasedStateMachine):
             "PERMISSION_NOT_FOUND",
             "PERMISSION_OVER",
         )
+        if at_once:
+            self.hurry(name)
 
     @rule(way=ANY, patient=ANY)
     def refer(self, way: int, patient: int) -> None:

@@ -133,6 +133,13 @@ class WatchedNetwork(Network):
         parts[index % len(parts)]()
         self.watch.look_at(clinic)
 
+    def step_clinic(self, clinic: SimulatedClinic, part: str) -> None:
+        """*part*: "journal", "relay" or "push"."""
+        node = clinic.node
+        assert node.relay is not None
+        {"journal": node.journal.step, "relay": node.relay.step, "push": node.step_push}[part]()
+        self.watch.look_at(clinic)
+
     def heal(self) -> None:
         """Everything works again and has time to settle."""
         self.memory.down = False
