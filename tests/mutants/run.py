@@ -23,6 +23,15 @@ SOURCES = (
     "services/therapy_provider/src",
     "deploy/ops/src",
 )
+PACKAGES = (
+    "tandem_care",
+    "tandem_clinic",
+    "tandem_ops",
+    "tandem_platform",
+    "tandem_prescriber",
+    "tandem_referral",
+    "tandem_therapy_provider",
+)
 SECONDS = 600
 
 
@@ -77,9 +86,26 @@ def copy_of_the_tree(target: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
 
 
+def imports_its_own(tree: Path) -> bool:
+    """Whether a test on *tree* meets the code of *tree*, and not what is installed."""
+    ask = f"import {', '.join(PACKAGES)}; print(*(each.__file__ for each in ({', '.join(PACKAGES)})), sep='\\n')"
+    told = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=tree,
+        env=_environment(tree),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return all(Path(line).is_relative_to(tree) for line in told.stdout.split())
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": ":".join(str(tree / source) for source in SOURCES)}
+
+
 def passes(tree: Path, mutant: Mutant) -> bool:
     """Whether the mutant's test passes on *tree*, whose own modules it imports."""
-    environment = {**os.environ, "PYTHONPATH": ":".join(str(tree / source) for source in SOURCES)}
     command = [
         sys.executable,
         "-m",
@@ -93,7 +119,13 @@ def passes(tree: Path, mutant: Mutant) -> bool:
     ]
     try:
         done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            cwd=tree,
+            env=_environment(tree),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return False
@@ -125,6 +157,8 @@ def main(wanted: list[str]) -> int:
     sound: dict[tuple[str, str], bool] = {}
     with tempfile.TemporaryDirectory(prefix="tandem-mutants-") as folder:
         copy_of_the_tree(Path(folder))
+        if not imports_its_own(Path(folder) / "tree"):
+            raise SystemExit("the copy's tests would import what is installed instead of the copy")
         for mutant in chosen:
             began = time.monotonic()
             fate = judge(Path(folder) / "tree", mutant, sound)

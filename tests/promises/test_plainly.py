@@ -22,6 +22,7 @@ from tandem_platform.exchange.transport.memory import losing
 from tandem_platform.ids import new_id
 from tandem_platform.rpc.client import refusal_of
 from tandem_platform.rpc.identity import Caller
+from tandem_platform.rpc.local import unreachable
 from tandem_platform.storage import Database
 from tandem_referral.store.tables import metadata as hub_metadata
 
@@ -139,6 +140,7 @@ def test_p2_what_was_taken_and_not_acknowledged_is_given_up_again(
     juniper.node.journal.step()
     network.settle()
     assert riverbend.sees(VITALS) == []
+    every_promise(network)
     juniper.grants(shared, {VITALS}, history_from=start)
     every_promise(network)
     assert len(riverbend.sees(VITALS)) == 1
@@ -326,10 +328,18 @@ def test_found_a_wrap_refused_while_a_denial_is_on_its_way_is_given_afterwards(
     network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
 ) -> None:
     """The hub asks for a wrap once; the clinic has to remember that it refused for the time being."""
-    patient_id = juniper.registers("Robin Sample")
-    later = juniper.refers(patient_id, riverbend)
-    denial = juniper.denies(later, {MESSAGES})
-    juniper.holds(denial)
+    lost = True
+
+    def lose(method: str, phase: str) -> None:
+        if lost and phase == "response" and method.endswith("/DenyConsent"):
+            raise unreachable()
+
+    juniper.reach.hooks.append(lose)
+    later = juniper.refers(juniper.registers("Robin Sample"), riverbend)
+    juniper.denies(later, {MESSAGES})
+    network.settle()
+    assert riverbend.sees(Category.IDENTITY_CONTACT, later.episode_id) == []
+    lost = False
     every_promise(network)
     assert len(riverbend.sees(Category.IDENTITY_CONTACT, later.episode_id)) == 1
 
