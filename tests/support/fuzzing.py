@@ -238,3 +238,54 @@ def _one(field: FieldDescriptor) -> list[Any]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else f"{text[:40]}…({len(text)})"
+
+
+_WORDS = f"{MARK} said so"
+"""In the place of a field's name. Only what could be one is named in an answer."""
+_DEEP: Any = MARK
+for _ in range(60):
+    _DEEP = [_DEEP]
+_JSON_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    "",
+    MARK,
+    MARK * 3_000,
+    f"\0{MARK}",
+    f"\ud800{MARK}",
+    f"\u202e{MARK}",
+    "2026-02-30",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59-14:00",
+    "NaN",
+    -1,
+    0,
+    2**63,
+    10**400,
+    1e308,
+    0.1,
+    [],
+    {},
+    [MARK] * 500,
+    {_WORDS: MARK},
+    _DEEP,
+)
+
+
+def spoilt_json(fields: Any) -> Iterator[Any]:
+    """*fields* with one value in any depth changed, dropped or added."""
+    inner = fields.items() if isinstance(fields, dict) else enumerate(fields)
+    for key, value in inner:
+        others = list(_JSON_VALUES)
+        if isinstance(value, (dict, list)):
+            others += spoilt_json(value)
+        for other in others:
+            copy = fields.copy()
+            copy[key] = other
+            yield copy
+        if isinstance(fields, dict):
+            yield {name: kept for name, kept in fields.items() if name != key}
+    if isinstance(fields, dict):
+        yield {**fields, "colour": 1}
+        yield {**fields, _WORDS: 1}

@@ -1,5 +1,7 @@
 """Refusals as problem details (RFC 9457): what is wrong, in which field, and the way out."""
 
+import itertools
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +14,8 @@ from werkzeug.exceptions import HTTPException
 from tandem_platform.errors import Code, Refusal
 
 log = structlog.get_logger(__name__)
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 STATUS = {
     Code.INVALID_ARGUMENT: 422,
@@ -108,7 +112,9 @@ def _flattened(messages: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
             yield from _flattened(inner, path)
     else:
         inside = [name for name in path[1:] if name != "_schema"]
-        yield ".".join(inside), str(messages)
+        # A word in the place of a field's name may be anything, and is not repeated.
+        plain = list(itertools.takewhile(_PLAIN_NAME.fullmatch, inside))
+        yield ".".join(plain), str(messages)
 
 
 def _unexpected(fault: Exception) -> Response:

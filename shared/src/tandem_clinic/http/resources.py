@@ -7,6 +7,8 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema
 from webargs.flaskparser import FlaskParser
 
+from tandem_platform.errors import Code, Refusal
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -25,6 +27,22 @@ class StrictParser(FlaskParser):
         "query": RAISE,
         "json": RAISE,
     }
+
+    def load_json(self, req: Any, schema: Schema) -> Any:
+        try:
+            return super().load_json(req, schema)
+        except RecursionError:
+            raise NestedTooDeep from None
+
+
+class NestedTooDeep(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.INVALID_ARGUMENT,
+            "CONTENT_INVALID",
+            "the body is nested too deep",
+            way_out="no field here has more than a few levels",
+        )
 
 
 class Resources:

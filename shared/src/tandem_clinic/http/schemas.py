@@ -1,6 +1,7 @@
 """Shapes of requests and answers. Strict: unknown fields are refused, and nothing is converted silently."""
 
 import re
+from datetime import UTC
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -38,6 +39,20 @@ class Loose(Schema):
     """Answers, which only ever leave."""
 
 
+class Moment(fields.AwareDateTime):
+    """A time with its offset, given on in UTC."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(format="iso", **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
+        try:
+            return super()._deserialize(value, attr, data, **more).astimezone(UTC)
+        except OverflowError:
+            # In UTC it would lie before the first year or after the last.
+            raise ValidationError("Not a valid datetime.") from None
+
+
 class JsonObject(fields.Dict):
     """Checked further where its kind is known."""
 
@@ -52,7 +67,7 @@ class RegisterPatient(Strict):
 
 class UpdatePatient(Strict):
     identity = JsonObject(required=True)
-    version = fields.Integer(required=True, strict=True)
+    version = fields.Integer(required=True, strict=True, validate=validate.Range(0, 2**53))
 
 
 class PatientAnswer(Loose):
@@ -93,7 +108,7 @@ class RecordEntry(Strict):
     kind = fields.String(required=True)
     content = JsonObject(required=True)
     episode_id = an_id(load_default=None, allow_none=True)
-    authored_at = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
+    authored_at = Moment(load_default=None, allow_none=True)
     derived_from = fields.List(fields.String(), load_default=list, validate=validate.Length(max=30))
     identifier = fields.Nested(Identifier, load_default=None, allow_none=True)
 
@@ -166,9 +181,9 @@ class AskPermission(Strict):
     purpose = fields.String(load_default=Purpose.TREATMENT.value, validate=validate.OneOf(list(Purpose)))
     basis = fields.String(required=True, validate=validate.OneOf(list(Basis)))
     evidence = JsonObject(required=True)
-    starts_at = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
-    ends_at = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
-    history_from = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
+    starts_at = Moment(load_default=None, allow_none=True)
+    ends_at = Moment(load_default=None, allow_none=True)
+    history_from = Moment(load_default=None, allow_none=True)
     reason_after_dosing = Text(500, load_default="")
 
 
@@ -344,7 +359,7 @@ class CommandInJournal(Loose):
 
 class AccountingQuery(Strict):
     episode_id = an_id(load_default="")
-    since = fields.AwareDateTime(format="iso", load_default=None)
+    since = Moment(load_default=None)
 
 
 class DisclosureAnswer(Loose):

@@ -82,7 +82,8 @@ def replace(
         .values(
             identity=_closed(tx, vault, patient_id, identity),
             birth_date_index=_birth_index(vault, identity),
-            version=version + 1,
+            # Counted by the database: the number that the caller gave may be beyond any that it holds.
+            version=patient.c.version + 1,
             changed_at=now,
         )
         .returning(patient.c.registered_at)

@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from tandem_clinic.http.entrance import caller, clinic, read
 from tandem_clinic.http.resources import Resources
-from tandem_clinic.http.schemas import Loose, Strict, Text
+from tandem_clinic.http.schemas import Loose, Moment, Strict, Text
 from tandem_therapy_provider.domain.notes import LONGEST, PsychotherapyNote
 from tandem_therapy_provider.usecases import notes
 
@@ -15,7 +15,7 @@ api = Resources("psychotherapy-notes", __name__, __doc__)
 
 class WriteNote(Strict):
     text = Text(LONGEST, required=True)
-    session_at = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
+    session_at = Moment(load_default=None, allow_none=True)
 
 
 class NoteAnswer(Loose):

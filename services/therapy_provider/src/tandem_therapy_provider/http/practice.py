@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 from tandem_care.entry_kinds import IntegrationSummary, PreparationSummary, SessionTimes
 from tandem_clinic.http.entrance import Done, caller, clinic, perform, read
 from tandem_clinic.http.resources import Resources
-from tandem_clinic.http.schemas import CommandAnswer, JsonObject, Loose, Strict
+from tandem_clinic.http.schemas import CommandAnswer, JsonObject, Loose, Moment, Strict
 from tandem_clinic.usecases.entries import content_from
 from tandem_platform.storage import Transaction
 from tandem_therapy_provider.usecases import capacity, sessions
@@ -20,7 +20,7 @@ _SUMMARIES = (PreparationSummary.kind, IntegrationSummary.kind)
 
 class StateCapacity(Strict):
     openings = fields.Integer(required=True, strict=True)
-    next_opening_at = fields.AwareDateTime(format="iso", load_default=None, allow_none=True)
+    next_opening_at = Moment(load_default=None, allow_none=True)
 
 
 class CapacityAnswer(Loose):
