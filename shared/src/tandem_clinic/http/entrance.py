@@ -81,6 +81,7 @@ class KeyReused(Refusal):
 
 def install(app: Flask, entrance: Entrance) -> None:
     app.extensions["tandem_clinic"] = entrance
+    app.before_request(_check_path)
     app.before_request(_authenticate)
 
 
@@ -94,6 +95,17 @@ def clinic() -> Clinic:
 
 def caller() -> Staff:
     return cast(Staff, g.staff)
+
+
+class PathMalformed(Refusal):
+    def __init__(self) -> None:
+        super().__init__(Code.NOT_FOUND, "PATH_MALFORMED", "there is nothing at a path of this form")
+
+
+def _check_path() -> None:
+    """Names in a path reach the database, which refuses some characters in its own words."""
+    if not request.path.isprintable():
+        raise PathMalformed
 
 
 def _authenticate() -> None:

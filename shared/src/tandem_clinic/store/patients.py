@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, literal, select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
@@ -78,11 +78,11 @@ def replace(
     require(tx, patient_id)
     changed = (
         update(patient)
-        .where(patient.c.patient_id == patient_id, patient.c.version == version)
+        .where(patient.c.patient_id == patient_id, patient.c.version == literal(version, BigInteger))
         .values(
             identity=_closed(tx, vault, patient_id, identity),
             birth_date_index=_birth_index(vault, identity),
-            # Counted by the database: the number that the caller gave may be beyond any that it holds.
+            # Counted by the database, and compared as a larger number: the caller's may be beyond any that it holds.
             version=patient.c.version + 1,
             changed_at=now,
         )
