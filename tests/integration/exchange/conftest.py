@@ -32,20 +32,12 @@ CopyOf = Callable[[str], str]
 
 
 @pytest.fixture
-def copy_of(stack: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[CopyOf]:
+def copy_of(stack: str, tmp_path: Path, request: pytest.FixtureRequest) -> CopyOf:
     if stack == "embedded":
-        yield partial(_copied_file, tmp_path, itertools.count())
-        return
+        return partial(_copied_file, tmp_path, itertools.count())
     server: PostgresServer = request.getfixturevalue("postgres")
-    made: list[str] = []
-
-    def copied(url: str) -> str:
-        made.append(server.new_database(template=url))
-        return made[-1]
-
-    yield copied
-    for url in made:
-        server.drop_database(url)
+    # They go with the server: dropping each costs a checkpoint, and more time than the test.
+    return lambda url: server.new_database(template=url)
 
 
 def _copied_file(directory: Path, numbers: Iterator[int], url: str) -> str:
