@@ -242,7 +242,7 @@ def test_no_canary_leaves_the_clinics(
     assert isinstance(transport, MemoryTransport)
     printed = capfd.readouterr()
     logged = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
-    found = [
+    found: list[Found] = [
         *in_database(search, course.network.hub_url),
         *in_tables(search, course.network.hub.database),
         *in_topics(search, transport, ["juniper", "riverbend"]),
