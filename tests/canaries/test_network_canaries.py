@@ -218,7 +218,7 @@ def in_tables(search: Search, database: Database) -> list[Found]:
 
 
 def in_topics(search: Search, transport: MemoryTransport, practices: list[str]) -> list[Found]:
-    found = []
+    found: list[Found] = []
     for topic in (name(practice) for practice in practices for name in (uplink, downlink)):
         records = transport.subscribe_one(topic, 0).poll(0.0)
         assert records, f"nothing was published to {topic}"
