@@ -28,6 +28,9 @@ class Item:
     done_at: datetime | None
 
 
+SERVICE = "service"
+"""Whose items the service itself takes care of; also the topic that a commit wakes when it raises one."""
+
 _COLUMNS = tuple(worklist_item.c[name] for name in Item.__slots__)
 
 
@@ -42,6 +45,8 @@ def raise_item(
     **facts: str,
 ) -> None:
     """One item for each kind and subject; an item that was done comes back."""
+    if staff_id == SERVICE:
+        tx.wake(SERVICE)
     values = {
         "item_id": f"item_{secrets.token_hex(13)}",
         "kind": kind,

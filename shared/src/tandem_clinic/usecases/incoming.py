@@ -239,7 +239,7 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
         "key-bundle-changed",
         told.practice_id,
         clinic.now(),
-        staff_id="service",
+        staff_id=worklist.SERVICE,
         version=str(told.version),
     )
 

@@ -235,7 +235,9 @@ def partnership_refused(tx: Transaction, clinic: Clinic, command: journal.Comman
     if command.name == "ProposePartnership":
         partners.change(tx, command.subject_id, state="refused", changed_at=clinic.now())
     else:
-        worklist.raise_item(tx, "partnership-wanted", command.subject_id, clinic.now(), staff_id="service")
+        worklist.raise_item(
+            tx, "partnership-wanted", command.subject_id, clinic.now(), staff_id=worklist.SERVICE
+        )
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
@@ -246,7 +248,7 @@ def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChange
         practice = Practice(practice_id=partner_id)
         partners.add(tx, _partnership(clinic, partnership_id, practice, told.state, proposed_by_us=False))
         # Names and phones are fetched outside this transaction.
-        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id="service")
+        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id=worklist.SERVICE)
         worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
         return
     _take_over(tx, clinic, told)
