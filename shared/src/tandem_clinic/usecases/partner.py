@@ -165,8 +165,12 @@ def resume_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_i
 
 
 def publish_keys(clinic: Clinic) -> None:
-    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation."""
+    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation.
+
+    Raises Refusal while the hub's operator has not registered the practice: its service may be started before.
+    """
     own = clinic.practice_id
+    clinic.gateway.ask(clinic.gateway.directory.GetPractice, GetPracticeRequest(practice_id=own))
     answer = clinic.gateway.ask(
         clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=own)
     )
