@@ -26,7 +26,7 @@ from tandem_clinic.store.vault import Vault
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.transport.configured import transport_for
-from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain
+from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain, share_the_interpreter
 from tandem_platform.rpc.client import SecureChannel, retry_safe_methods, secure_channel
 from tandem_platform.rpc.server import RpcServer
 from tandem_platform.rpc.tls import TlsFiles
@@ -194,6 +194,7 @@ def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
 
 def run(service: ClinicService, settings: ClinicSettings) -> int:
     """Until a signal. The process's exit code."""
+    share_the_interpreter()
     ending = Ending()
     ending.listen()
     running = RunningClinic(service, settings)

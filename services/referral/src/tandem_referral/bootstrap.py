@@ -12,7 +12,7 @@ from flask import Flask
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.transport.configured import transport_for
-from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain
+from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain, share_the_interpreter
 from tandem_platform.rpc.identity import PeerIdentity, RevokedSerials
 from tandem_platform.rpc.server import RpcServer, by_certificate
 from tandem_platform.rpc.tls import TlsFiles
@@ -145,6 +145,7 @@ def _loops_check(loops: list[Loop]) -> Callable[[], str]:
 
 def run(settings: HubSettings) -> int:
     """Until a signal. The process's exit code."""
+    share_the_interpreter()
     ending = Ending()
     ending.listen()
     running = start(settings)

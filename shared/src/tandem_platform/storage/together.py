@@ -21,7 +21,8 @@ class _Piece(Generic[T]):
 
     def __init__(self, work: Callable[[Transaction], T]) -> None:
         self.work = work
-        self.is_done = False
+        self.is_taken = False
+        self.done = threading.Event()
         self.fault: Exception | None = None
         self.value: Any = None
 
@@ -35,6 +36,7 @@ class _Piece(Generic[T]):
             self.fault = fault
 
     def outcome(self) -> T:
+        self.done.wait()
         if self.fault is not None:
             raise self.fault
         return cast(T, self.value)
@@ -55,20 +57,22 @@ class Together:
         self._database = database
         self._most = most
         self._waiting: deque[_Piece[Any]] = deque()
-        self._leading = threading.Lock()
+        self._taking = threading.Lock()
+        # SQLite has one writer at a time. A PostgreSQL transaction mostly waits for its server, and another can go on meanwhile.
+        self._leading = threading.BoundedSemaphore(1 if database.is_sqlite else 3)
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """What *work* returns, once it is committed; raises what it raises, and what the database does."""
         piece = _Piece(work)
         self._waiting.append(piece)
         with self._leading:
-            # Whoever led before may have done it with its own.
-            while not piece.is_done:
+            # Whoever led before may have taken it with its own.
+            while not piece.is_taken:
                 self._commit_next()
         return piece.outcome()
 
     def _commit_next(self) -> None:
-        pieces = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        pieces = self._take()
         try:
             if len(pieces) > 1 and self._all_at_once(pieces):
                 return
@@ -76,7 +80,14 @@ class Together:
                 self._alone(piece)
         finally:
             for piece in pieces:
-                piece.is_done = True
+                piece.done.set()
+
+    def _take(self) -> list[_Piece[Any]]:
+        with self._taking:
+            pieces = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            for piece in pieces:
+                piece.is_taken = True
+        return pieces
 
     def _all_at_once(self, pieces: list[_Piece[Any]]) -> bool:
         """False if something undid the whole transaction before its commit: then each is tried by itself."""
