@@ -90,15 +90,7 @@ FIELDS = frozenset(
         *("legal_name", "used_name", "pronouns", "address"),
         *("patient", "discloser", "recipient", "information", "purpose", "right_to_revoke", "expiry"),
         *("signed_by", "signature_ref", "note", "comment", "text", "summary", "dose_feedback"),
-        *(
-            "written_by",
-            "logged_by",
-            "assessed_by",
-            "evaluated_by",
-            "driver",
-            "reason",
-            "conditions",
-        ),
+        *("written_by", "logged_by", "assessed_by", "evaluated_by", "driver", "reason", "conditions"),
     }
 )
 """In each of these there is a canary, whatever else the story may come to say."""
