@@ -78,6 +78,11 @@ class Together:
                 return
             for piece in pieces:
                 self._alone(piece)
+        except BaseException:
+            # This thread is being ended: nobody may take silence for success.
+            for piece in pieces:
+                piece.fault = piece.fault or RuntimeError("the transaction was abandoned")
+            raise
         finally:
             for piece in pieces:
                 piece.done.set()
