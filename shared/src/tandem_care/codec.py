@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import partial
+from functools import cache
 from typing import Any, Final, Self, Union
 
 from tandem_care.errors import Invalid
@@ -50,8 +50,11 @@ class Part:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for name, shape in _shapes(type(self)):
-            _named(name, shape.check, getattr(self, name))
+        for name, shape in _shapes(type(self)).items():
+            try:
+                shape.check(getattr(self, name))
+            except Invalid as fault:
+                raise fault.inside(name) from None
         self.agree()
 
     def agree(self) -> None:
@@ -62,7 +65,7 @@ class Part:
         """Build from JSON values. Unknown fields are refused, unless *newer*: written by a later version."""
         if not isinstance(given, Mapping):
             raise Invalid("", "must be an object")
-        shapes = dict(_shapes(cls))
+        shapes = _shapes(cls)
         if not newer:
             for name in given:
                 if name not in shapes:
@@ -70,7 +73,10 @@ class Part:
         values: dict[str, Any] = {}
         for name, shape in shapes.items():
             if name in given:
-                values[name] = _named(name, partial(_decode, shape, newer), given[name])
+                try:
+                    values[name] = shape.decode(given[name], newer)
+                except Invalid as fault:
+                    raise fault.inside(name) from None
         for name in _required(cls):
             if name not in values:
                 raise Invalid(name, "is required")
@@ -80,13 +86,13 @@ class Part:
         """JSON values. Fields that hold None are left out."""
         return {
             name: shape.encode(value)
-            for name, shape in _shapes(type(self))
+            for name, shape in _shapes(type(self)).items()
             if (value := getattr(self, name)) is not None
         }
 
     def free_text(self) -> Iterator[tuple[str, str]]:
         """Path and words of everything that the sender composed."""
-        for name, shape in _shapes(type(self)):
+        for name, shape in _shapes(type(self)).items():
             for path, words in shape.free(getattr(self, name)):
                 yield f"{name}{path}", words
 
@@ -134,34 +140,22 @@ def _no_constant(_: str) -> Any:
     raise Invalid("", "holds a number that is not one")
 
 
-def _named(name: str, step: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return step(value)
-    except Invalid as fault:
-        raise fault.inside(name) from None
+def _shapes_of(cls: type) -> Mapping[str, _Shape]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {each.name: _shape(hints[each.name]) for each in dataclasses.fields(cls)}
 
 
-def _decode(shape: _Shape, newer: bool, value: Any) -> Any:
-    return shape.decode(value, newer)
+def _required_of(cls: type) -> tuple[str, ...]:
+    return tuple(
+        each.name
+        for each in dataclasses.fields(cls)
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    )
 
 
-_KNOWN_SHAPES: Final[dict[type, tuple[tuple[str, _Shape], ...]]] = {}
-
-
-def _shapes(cls: type) -> tuple[tuple[str, _Shape], ...]:
-    """Worked out once per class: doing it per value would cost more than the check itself."""
-    found = _KNOWN_SHAPES.get(cls)
-    if found is None:
-        hints = typing.get_type_hints(cls, include_extras=True)
-        found = tuple((each.name, _shape(hints[each.name])) for each in dataclasses.fields(cls))
-        _KNOWN_SHAPES[cls] = found
-    return found
-
-
-def _required(cls: type) -> Iterator[str]:
-    for each in dataclasses.fields(cls):
-        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
-            yield each.name
+# Worked out once per class: doing it per value would cost more than the check itself.
+_shapes: Final[Callable[[type], Mapping[str, _Shape]]] = cache(_shapes_of)
+_required: Final[Callable[[type], tuple[str, ...]]] = cache(_required_of)
 
 
 def _shape(hint: Any) -> _Shape:
@@ -266,15 +260,22 @@ def _list(inner: _Shape) -> _Shape:
             raise Invalid("", "must be a tuple")
         _short_enough(value)
         for place, each in enumerate(value):
-            _named(f"[{place}]", inner.check, each)
+            try:
+                inner.check(each)
+            except Invalid as fault:
+                raise fault.inside(f"[{place}]") from None
 
     def decode(value: Any, newer: bool) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise Invalid("", "must be a list")
         _short_enough(value)
-        return tuple(
-            _named(f"[{place}]", partial(_decode, inner, newer), each) for place, each in enumerate(value)
-        )
+        decoded = []
+        for place, each in enumerate(value):
+            try:
+                decoded.append(inner.decode(each, newer))
+            except Invalid as fault:
+                raise fault.inside(f"[{place}]") from None
+        return tuple(decoded)
 
     def free(value: Any) -> Iterator[tuple[str, str]]:
         for place, each in enumerate(value):
