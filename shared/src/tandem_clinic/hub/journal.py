@@ -154,12 +154,14 @@ def queue(
 
 def _next_position(tx: Transaction) -> int:
     """Given under a row lock that is held to commit: order of commit is order of number."""
-    insert_new(tx, journal_head, {"journal": "commands", "position": 0})
-    tx.first(select(journal_head.c.position), lock="exclusive")
     moved = (
         update(journal_head).values(position=journal_head.c.position + 1).returning(journal_head.c.position)
     )
-    return int(tx.execute(moved).scalar_one())
+    position = tx.execute(moved).scalar_one_or_none()
+    if position is None:
+        insert_new(tx, journal_head, {"journal": "commands", "position": 0})
+        position = tx.execute(moved).scalar_one()
+    return int(position)
 
 
 def _predecessor(tx: Transaction, subject_id: str, episode_id: str) -> str | None:

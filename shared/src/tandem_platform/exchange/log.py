@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
@@ -108,12 +108,15 @@ def _append_staged(tx: Transaction) -> None:
             }
         )
     tx.execute(tables.log.insert(), values)
-    for log, position in heads.items():
-        tx.execute(
-            update(tables.head)
-            .where(tables.head.c.log == log)
-            .values(epoch=position.epoch, sequence=position.sequence, hash=position.hash)
-        )
+    tx.execute(
+        update(tables.head)
+        .where(tables.head.c.log == bindparam("of"))
+        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash")),
+        [
+            {"of": log, "to_epoch": at.epoch, "to": at.sequence, "with_hash": at.hash}
+            for log, at in heads.items()
+        ],
+    )
     tx.wake(ROWS, *heads)
 
 

@@ -194,6 +194,12 @@ def closure(tx: Transaction, referral_id: str, practice_id: str) -> Closure | No
     return None if row is None else Closure(row.version, row.moves, row.closed_at)
 
 
+def closed_to(tx: Transaction, referral_id: str) -> set[str]:
+    """The practices from whom it was withdrawn."""
+    query = select(referral_closed_to.c.practice_id).where(referral_closed_to.c.referral_id == referral_id)
+    return {row.practice_id for row in tx.all(query)}
+
+
 def close_to(tx: Transaction, referral_id: str, practice_id: str, as_seen: Closure) -> None:
     tx.execute(
         insert(referral_closed_to).values(

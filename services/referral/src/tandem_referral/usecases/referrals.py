@@ -138,8 +138,7 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
     if replaced is not None:
         referrals.save(tx, replaced)
     referrals.add(tx, referral)
-    visibility.account(tx, referral, referrals.REQUEST, now)
-    visibility.tell(tx, referral, now)
+    visibility.moved(tx, referral, referrals.REQUEST, now)
     return referral
 
 
@@ -150,9 +149,9 @@ def move_referral(
 
     may_end: the move can end the referral, or take its end back: releases under way are waited for first.
     """
-    seen = referrals.get(tx, referral_id, visible_to=by)
     if may_end:
-        consent.close_scope(tx, seen.referral.episode_id, now)
+        ending = referrals.get(tx, referral_id, visible_to=by).referral
+        consent.close_scope(tx, ending.episode_id, now)
     seen = referrals.get(tx, referral_id, visible_to=by, lock="exclusive")
     if seen.closure is not None:
         raise ClosedToYou
@@ -181,9 +180,7 @@ def _move(tx: Transaction, referral: Referral, make: Make, now: datetime) -> Non
         return
     referrals.save(tx, referral)
     referrals.add_move(tx, referral.id, moved)
-    visibility.account(tx, referral, moved.move.value, now)
-    if referral.version != version:
-        visibility.tell(tx, referral, now)
+    visibility.moved(tx, referral, moved.move.value, now, changed=referral.version != version)
     if was_final and not referral.state.is_final:
         _sweep(tx, referral, now)
 

@@ -34,18 +34,14 @@ def review(tx: Transaction, scope: Scope, now: datetime) -> None:
             _show_again(tx, referral, scope.recipient, closure, now)
 
 
-def tell(tx: Transaction, referral: Referral, now: datetime) -> None:
-    """Put the referral as it stands on the downlinks of all parties that may see it."""
+def moved(tx: Transaction, referral: Referral, move: str, now: datetime, *, changed: bool = True) -> None:
+    """Record the move in the chains of all parties that may see it, and, if it *changed* anything, tell them."""
+    closed = referrals.closed_to(tx, referral.id)
     for party in sides(referral):
-        if referrals.closure(tx, referral.id, party) is None:
-            stage(tx, downlink(party), _changed(referral, party), at=now, episode_id=referral.episode_id)
-
-
-def account(tx: Transaction, referral: Referral, move: str, now: datetime) -> None:
-    """Record the move in the chains of all parties that may see it."""
-    for party in sides(referral):
-        if referrals.closure(tx, referral.id, party) is None:
+        if party not in closed:
             _account_to(tx, referral, party, "referral-moved", move, now)
+            if changed:
+                _tell(tx, referral, party, now)
 
 
 def sides(referral: Referral) -> tuple[str, str]:
@@ -87,10 +83,18 @@ def _show_again(tx: Transaction, referral: Referral, party: str, closure: Closur
         # The party holds the closed version; what it is shown now must be newer.
         referral.version = closure.version + 1
         referrals.save(tx, referral)
-        tell(tx, referral, now)
+        closed = referrals.closed_to(tx, referral.id)
+        for seeing in sides(referral):
+            if seeing not in closed:
+                _tell(tx, referral, seeing, now)
     else:
-        stage(tx, downlink(party), _changed(referral, party), at=now, episode_id=referral.episode_id)
+        _tell(tx, referral, party, now)
     _account_to(tx, referral, party, "referral-shown-again", "", now)
+
+
+def _tell(tx: Transaction, referral: Referral, party: str, now: datetime) -> None:
+    """Put the referral as it stands on the party's downlink."""
+    stage(tx, downlink(party), _changed(referral, party), at=now, episode_id=referral.episode_id)
 
 
 def _account_to(
