@@ -188,6 +188,8 @@ OPERATIONS: dict[str, Fixture] = {
     "GET /worklist": of_nothing(COORDINATION | OVERSIGHT),
     "POST /worklist/<item_id>/done": an_item_to_do,
     "GET /alerts": of_nothing(COORDINATION | OVERSIGHT),
+    "POST /exchange/uplink/reopen": of_nothing(ADMINISTRATION),
+    "POST /exchange/downlink/resume": of_nothing(ADMINISTRATION),
     "GET /journal": of_nothing(COORDINATION | OVERSIGHT),
     "GET /accounting": of_episode(COORDINATION | OVERSIGHT),
     "GET /audit": of_nothing(OVERSIGHT),

@@ -17,6 +17,7 @@ from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1 import exchange_pb2
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.http.entrance import Entrance
 from tandem_clinic.hub.gateway import Gateway
 from tandem_clinic.hub.journal import COMMANDS
 from tandem_clinic.node import ClinicNode
@@ -115,6 +116,17 @@ def _keyring(settings: ClinicSettings) -> Keyring:
     if not settings.keyring_file.exists():
         Keyring.generate().save(settings.keyring_file)
     return Keyring.from_file(settings.keyring_file)
+
+
+def entrance_of(node: ClinicNode) -> Entrance:
+    """What the REST interface needs of a node."""
+    return Entrance(
+        node.clinic,
+        node.journal,
+        lambda: node.health(),
+        node.sync.reopen_uplink,
+        node.sync.resume_downlink,
+    )
 
 
 class RunningClinic:

@@ -85,6 +85,7 @@ def test_a_stopped_uplink_is_told_and_goes_on_in_a_new_epoch_when_its_administra
     assert course.seen() == []
     assert "uplink-stopped" in course.juniper.alerts()
     course.juniper.node.sync.reopen_uplink()
+    assert "uplink-stopped" not in course.juniper.alerts()
     course.network.settle()
     assert course.seen() == [1]
     assert "uplink-stopped" not in course.juniper.alerts()

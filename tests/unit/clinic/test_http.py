@@ -6,7 +6,7 @@ from support.clinics import PARTNERSHIP, AClinic, a_clinic, a_form, an_identity,
 from tandem_clinic.domain.staff import Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import Entrance
-from tandem_clinic.store import staff
+from tandem_clinic.store import audit, staff
 from tandem_platform.errors import Code
 
 ROSE = an_identity().to_fields()
@@ -248,3 +248,21 @@ def test_without_the_hub_the_clinic_calls_itself_alone(juniper):
     app = create_app(Entrance(juniper.clinic, juniper.journal, lambda: {"database": True, "hub": False}))
     answer = app.test_client().get("/api/v1/health")
     assert (answer.status_code, answer.get_json()["status"]) == (200, "alone")
+
+
+def test_an_administrator_lets_a_log_go_on_and_it_is_accounted_for(juniper):
+    let_go_on: list[str] = []
+    entrance = Entrance(
+        juniper.clinic,
+        juniper.journal,
+        dict,
+        reopen_uplink=lambda: let_go_on.append("up"),
+        resume_downlink=lambda: let_go_on.append("down"),
+    )
+    boss = Desk(juniper, create_app(entrance), Role.ADMIN)
+    assert boss.post("/exchange/uplink/reopen").json == []
+    assert boss.post("/exchange/downlink/resume").json == []
+    assert let_go_on == ["up", "down"]
+    with juniper.db.reading() as tx:
+        actions = [record.action for record in audit.read(tx)]
+    assert actions[-2:] == ["uplink-reopened", "downlink-resumed"]

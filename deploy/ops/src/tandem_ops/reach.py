@@ -153,6 +153,17 @@ def _decoded(content: bytes) -> Any:
         return content.decode(errors="replace")
 
 
+def clinic_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Which clinic is asked, and by which token: what `clinic_api` takes."""
+    for option in (
+        click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+        click.option("--clinic", help="Address of the clinic's API, for one that `tandem up` did not start."),
+        click.option("--practice", help="The clinic, by its name in DIRECTORY."),
+    ):
+        function = option(function)
+    return function
+
+
 def clinic_api(
     directory: Path, practice: str | None, address: str | None, token_file: Path | None
 ) -> ClinicApi:

@@ -6,17 +6,15 @@ from flask import Flask
 
 from tandem_clinic.grpc.server import rpc_with
 from tandem_clinic.http.app import create_app
-from tandem_clinic.http.entrance import Entrance
 from tandem_clinic.node import ClinicNode
-from tandem_clinic.process import ClinicService
+from tandem_clinic.process import ClinicService, entrance_of
 from tandem_therapy_provider.grpc.services import servicers
 from tandem_therapy_provider.http import notes, practice
 from tandem_therapy_provider.store.tables import metadata
 
 
 def application(node: ClinicNode) -> Flask:
-    entrance = Entrance(node.clinic, node.journal, lambda: node.health())
-    return create_app(entrance, [practice.api, notes.api])
+    return create_app(entrance_of(node), [practice.api, notes.api])
 
 
 SERVICE = ClinicService(

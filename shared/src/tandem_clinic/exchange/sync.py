@@ -238,6 +238,7 @@ class Sync:
                 self._clinic, hub_cursor, lambda new: self._open_epoch(new, hub_cursor)
             )
             self._peer.uplink_cursor = Position(epoch, hub_cursor.sequence, hub_cursor.hash)
+        self.step()
 
     def resume_downlink(self) -> None:
         """An administrator's way out when the downlink was stopped here: try again to apply what the hub gives."""

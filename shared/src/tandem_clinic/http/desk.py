@@ -1,5 +1,6 @@
 """The clinic's desk: worklist, journal, accounting, audit, people and health."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -46,11 +47,36 @@ def finish_item(item_id: str) -> worklist.Item:
 def read_alerts() -> list[dict[str, Any]]:
     """What whoever runs the service should look at."""
     caller().require(COORDINATION | OVERSIGHT)
+    return _alerts()
+
+
+def _alerts() -> list[dict[str, Any]]:
     found = read(worklist.alerts)
     return [
         {"kind": kind, "subject_id": subject_id, "facts": facts, "raised_at": raised_at}
         for kind, subject_id, facts, raised_at in found
     ]
+
+
+@api.post("/exchange/uplink/reopen")
+@api.answer(200, schemas.AlertAnswer(many=True))
+def reopen_uplink() -> list[dict[str, Any]]:
+    """When the hub has stopped our uplink: what it lacks goes again, in a new epoch. The alerts that are left."""
+    return _remedy("uplink-reopened", entrance().reopen_uplink)
+
+
+@api.post("/exchange/downlink/resume")
+@api.answer(200, schemas.AlertAnswer(many=True))
+def resume_downlink() -> list[dict[str, Any]]:
+    """When the downlink was stopped here: try again to apply what the hub gives. The alerts that are left."""
+    return _remedy("downlink-resumed", entrance().resume_downlink)
+
+
+def _remedy(action: str, apply: Callable[[], None]) -> list[dict[str, Any]]:
+    caller().require(ADMINISTRATION)
+    clinic().db.run(lambda tx: audit.note(tx, action, clinic().now(), by=caller()))
+    apply()
+    return _alerts()
 
 
 @api.get("/journal")

@@ -32,11 +32,16 @@ _LONGEST_KEY = 200
 
 @dataclass(frozen=True)
 class Entrance:
-    """health: by dependency, whether it works."""
+    """health: by dependency, whether it works.
+
+    reopen_uplink, resume_downlink: an administrator's ways out when a log stands still.
+    """
 
     clinic: Clinic
     journal: Journal
     health: Callable[[], Mapping[str, bool]]
+    reopen_uplink: Callable[[], None] = lambda: None
+    resume_downlink: Callable[[], None] = lambda: None
 
     @cached_property
     def together(self) -> Together:

@@ -1,4 +1,4 @@
-"""`tandem exchange`: how far every practice's logs have come."""
+"""`tandem exchange`: how far every practice's logs have come, and the ways out when one stands still."""
 
 from pathlib import Path
 
@@ -6,8 +6,17 @@ import click
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
-from tandem_ops.console import Exit, Output
-from tandem_ops.reach import hub_options, json_option, operator_channel
+from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.reach import (
+    ClinicApi,
+    ClinicAway,
+    clinic_api,
+    clinic_options,
+    directory_option,
+    hub_options,
+    json_option,
+    operator_channel,
+)
 
 _COLUMNS = (
     "practice_id",
@@ -25,6 +34,8 @@ _EPILOG = """\b
 Examples:
   tandem exchange status
   tandem exchange status --json
+  tandem exchange reopen-uplink --practice juniper
+  tandem exchange resume-downlink --clinic https://ehr.example --token-file token
 \b
 lag: rows that the practice has not yet acknowledged.
 rescued: rows that Sync had to deliver although they were published.
@@ -34,7 +45,7 @@ stopped: why a log stands still; the exit code is then 1.
 
 @click.group(epilog=_EPILOG)
 def command() -> None:
-    """See how far every practice's logs have come. It takes an operator's certificate."""
+    """See how far every practice's logs have come, and let one go on that stands still."""
 
 
 @command.command("status", epilog=_EPILOG)
@@ -44,7 +55,7 @@ def command() -> None:
 def status(
     context: click.Context, directory: Path, hub: str | None, certificates: Path | None, as_json: bool
 ) -> None:
-    """Every practice's logs: applied, written, acknowledged, parked, stopped."""
+    """Every practice's logs: applied, written, acknowledged, parked, stopped. It takes an operator's certificate."""
     with operator_channel(directory, hub, certificates) as channel:
         logs = ExchangeServiceStub(channel).GetExchangeStatus(pb.GetExchangeStatusRequest()).logs
     rows = [
@@ -64,3 +75,42 @@ def status(
     Output(as_json).rows("Logs", _COLUMNS, rows)
     if any(log.stopped or log.parked_rows for log in logs):
         context.exit(Exit.FINDING)
+
+
+@command.command("reopen-uplink", epilog=_EPILOG)
+@clinic_options
+@directory_option
+@json_option
+def reopen_uplink(
+    practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
+) -> None:
+    """When the hub has stopped a clinic's uplink: what it lacks goes again, in a new epoch.
+
+    First see that no second process works on a copy of the clinic's database. It takes an administrator's token.
+    """
+    _remedy("uplink/reopen", clinic_api(directory, practice, clinic, token_file), as_json)
+
+
+@command.command("resume-downlink", epilog=_EPILOG)
+@clinic_options
+@directory_option
+@json_option
+def resume_downlink(
+    practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
+) -> None:
+    """When a clinic has stopped its downlink: try again to apply what the hub gives. It takes an administrator's token."""
+    _remedy("downlink/resume", clinic_api(directory, practice, clinic, token_file), as_json)
+
+
+def _remedy(path: str, api: ClinicApi, as_json: bool) -> None:
+    """The exit code is 1 while an alert is left."""
+    try:
+        answer = api.call("POST", f"/api/v1/exchange/{path}")
+    except ClinicAway as away:
+        raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}") from away
+    if answer.is_refusal:
+        raise Stop(Exit.FINDING, str(answer))
+    rows = [(each["kind"], each["subject_id"], each["raised_at"]) for each in answer.body]
+    Output(as_json).rows("Alerts that are left", ("kind", "subject_id", "raised_at"), rows)
+    if rows:
+        click.get_current_context().exit(Exit.FINDING)

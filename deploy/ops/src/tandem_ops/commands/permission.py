@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tandem_ops.console import Exit, Output, Stop
-from tandem_ops.reach import ClinicAway, clinic_api, directory_option, json_option
+from tandem_ops.reach import ClinicAway, clinic_api, clinic_options, directory_option, json_option
 
 _EPILOG = """\b
 Examples:
@@ -23,9 +23,7 @@ def command() -> None:
 
 @command.command("explain", epilog=_EPILOG)
 @click.argument("entry_id", metavar="ENTRY")
-@click.option("--practice", help="The clinic that wrote the entry, by its name in DIRECTORY.")
-@click.option("--clinic", help="Address of the clinic's API, for one that `tandem up` did not start.")
-@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@clinic_options
 @directory_option
 @json_option
 def explain(
