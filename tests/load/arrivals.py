@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -62,7 +63,9 @@ class Arrivals:
                     before = -1
                     continue
             if now - heard > patience:
-                raise DidNotArrive(f"{order.entries - len(journeys)} of {order.entries} after {patience} s")
+                raise DidNotArrive(
+                    f"{self._log}: {order.entries - len(journeys)} of {order.entries} entries, for {patience:g} s"
+                )
             time.sleep(LOOK_EVERY)
         return journeys
 
@@ -74,7 +77,10 @@ class Arrivals:
     def _there(self, entry_ids: list[str]) -> set[str]:
         marks = ", ".join([self._mark] * len(entry_ids))
         query = f"SELECT entry_id FROM received_entry WHERE entry_id IN ({marks})"  # noqa: S608 - placeholders
-        return {row[0] for row in self._connection.execute(query, entry_ids).fetchall()}
+        return {row[0] for row in self.query(query, entry_ids)}
+
+    def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return list(self._connection.execute(statement, values).fetchall())
 
     def close(self) -> None:
         self._connection.close()

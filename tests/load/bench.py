@@ -10,20 +10,21 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from load import exchange_figures
+from load import command_figures, exchange_figures, growth_figures, plots
 from load.figures import Figure
 from load.network import EPISODES, NAMES, Ground, Side, Stack, Tandem, floor
 from load.recorder import Order
 
 WHERE = Path(".tandem/bench")
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,32 @@ class Size:
     rounds: int
     seconds: float
     entries: int
+    referrals: int
+    reads: int
+    entries_read: int
+    practices: int
     largest: int
 
 
-RECORD = Size(rounds=5, seconds=20, entries=5000, largest=100_000)
-QUICK = Size(rounds=1, seconds=2, entries=200, largest=1000)
+RECORD = Size(
+    rounds=5,
+    seconds=20,
+    entries=5000,
+    referrals=400,
+    reads=500,
+    entries_read=50,
+    practices=10_000,
+    largest=1_000_000,
+)
+QUICK = Size(
+    rounds=1, seconds=1, entries=100, referrals=8, reads=24, entries_read=5, practices=20, largest=2000
+)
 
 
 class Bench:
     """One run on one stack."""
 
-    def __init__(self, ground: Ground, size: Size, tell: Callable[[str], None]) -> None:
+    def __init__(self, ground: Ground, size: Size, tell: Tell) -> None:
         self.ground = ground
         self.size = size
         self.tell = tell
@@ -69,11 +85,68 @@ class Bench:
                     self.tell(f"exchange, round {number + 1} of {self.size.rounds}: {side.name}")
         return [latency, speed]
 
+    def rest(self) -> list[Figure]:
+        figure = Figure("rest", "Propagation of entries that come by REST, a request each")
+        with self.tandem.side_by_rest() as side:
+            side.send(Order(20, 1, 20.0))
+            for number in range(self.size.rounds):
+                exchange_figures.propagation(side, figure, self.size.seconds)
+                self.tell(f"rest, round {number + 1} of {self.size.rounds}")
+        return [figure]
+
+    def commands(self) -> list[Figure]:
+        made = Figure("referrals", "Referrals: made at clinic A, delivered to clinic B")
+        accepted = Figure("commands", "Commands: a referral is accepted at the hub, gRPC over TLS")
+        for number in range(self.size.rounds):
+            referral_ids = command_figures.referrals(self.tandem, made, self.size.referrals)
+            command_figures.accept(self.ground, self.tandem, accepted, referral_ids)
+            self.tell(f"commands, round {number + 1} of {self.size.rounds}")
+        return [made, accepted]
+
+    def reads(self) -> list[Figure]:
+        figure = Figure("reads", "Reads: a care plan at clinic B, by REST")
+        with self.tandem.side() as side:
+            side.send(Order(EPISODES * self.size.entries_read, 100))
+        for number in range(self.size.rounds):
+            command_figures.reads(self.tandem, figure, self.size.reads)
+            self.tell(f"reads, round {number + 1} of {self.size.rounds}")
+        return [figure]
+
+    def start(self) -> list[Figure]:
+        figure = Figure("start", "Start and memory, after the load of the figures before")
+        for number in range(self.size.rounds):
+            growth_figures.start(self.tandem, figure)
+            self.tell(f"start, round {number + 1} of {self.size.rounds}")
+        return [figure]
+
+    def practices(self) -> list[Figure]:
+        sizes = [*growth_figures.powers(10, self.size.practices)]
+        return [growth_figures.practices(*self._grown(sizes))]
+
+    def stored(self) -> list[Figure]:
+        sizes = [*growth_figures.powers(1000, self.size.largest)]
+        return [growth_figures.stored(*self._grown(sizes))]
+
+    def _grown(self, sizes: list[int]) -> tuple[Ground, Tandem, list[int], int, int, Tell]:
+        return self.ground, self.tandem, sizes, self.size.entries, self.size.rounds, self.tell
+
     def close(self) -> None:
         self.tandem.close()
 
 
-GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {"exchange": Bench.exchange}
+Measure = Callable[[Bench], list[Figure]]
+GROUPS: tuple[dict[str, Measure], ...] = (
+    {
+        "reads": Bench.reads,
+        "exchange": Bench.exchange,
+        "rest": Bench.rest,
+        "commands": Bench.commands,
+        "start": Bench.start,
+    },
+    {"practices": Bench.practices},
+    {"stored": Bench.stored},
+)
+"""Each group has a network and a broker of its own, because some leave much behind."""
 
 
 def machine() -> dict[str, Any]:
@@ -86,39 +159,54 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run(stack: Stack, size: Size, only: Sequence[str], where: Path, tell: Callable[[str], None]) -> Path:
+def run(stack: Stack, size: Size, only: Collection[str], where: Path, tell: Tell) -> Path:
     """Measure, and give the file with the figures."""
-    directory = where / f"{stack}-running"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    began, surroundings = time.monotonic(), machine()
-    ground = Ground(stack, directory)
+    began, surroundings, broker = time.monotonic(), machine(), ""
     figures: list[Figure] = []
-    try:
-        bench = Bench(ground, size, tell)
-        try:
-            for name in only or GROUPS:
-                figures += GROUPS[name](bench)
-        finally:
-            bench.close()
-    finally:
-        ground.close()
+    for group in GROUPS:
+        wanted = [measure for name, measure in group.items() if not only or name in only]
+        if wanted:
+            broker, found = _run_group(stack, size, wanted, where / f"{stack}-running", tell)
+            figures += found
     result = {
         "stack": stack,
         "on": NAMES[stack],
-        "broker": ground.broker.version,
+        "broker": broker,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "took_s": round(time.monotonic() - began, 1),
-        "rounds": size.rounds,
-        "machine": surroundings,
+        "size": asdict(size),
+        "machine": surroundings | {"databases_on": _file_system(where)},
         "figures": {figure.key: figure.to_json() for figure in figures},
     }
-    shutil.rmtree(directory, ignore_errors=True)
     file = where / f"{stack}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
+    drawings = where / stack
+    drawings.mkdir(exist_ok=True)
+    for figure in figures:
+        plots.write(figure, drawings)
     say(f"\n{NAMES[stack]}, median of {size.rounds}\n")
     say("\n\n".join(figure.table() for figure in figures))
     return file
+
+
+def _run_group(
+    stack: Stack, size: Size, wanted: Sequence[Measure], directory: Path, tell: Tell
+) -> tuple[str, list[Figure]]:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    with closing(Ground(stack, directory)) as ground, closing(Bench(ground, size, tell)) as bench:
+        figures = [figure for measure in wanted for figure in measure(bench)]
+        broker = ground.broker.version
+    # Kept when something failed: the logs are in it.
+    shutil.rmtree(directory, ignore_errors=True)
+    return broker, figures
+
+
+def _file_system(where: Path) -> str:
+    """In memory, a commit does not wait for a disk, and the figures flatter."""
+    resolved = where.resolve()
+    mounts = [disk for disk in psutil.disk_partitions(all=True) if resolved.is_relative_to(disk.mountpoint)]
+    return max(mounts, key=lambda disk: len(disk.mountpoint)).fstype
 
 
 def say(text: str) -> None:
@@ -131,13 +219,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", choices=list(NAMES), action="append", help="both, if none is named")
     parser.add_argument("--quick", action="store_true", help="one round of a few seconds each, to see it run")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", choices=list(GROUPS), action="append", default=[])
+    parser.add_argument("--largest", type=int, help="stored entries up to which their cost is looked at")
+    parser.add_argument("--practices", type=int, help="practices up to which their cost is looked at")
+    parser.add_argument(
+        "--only", choices=[name for group in GROUPS for name in group], action="append", default=[]
+    )
     parser.add_argument(
         "--where", type=Path, default=WHERE, help="for the figures, and for the databases meanwhile"
     )
     given = parser.parse_args(arguments)
     chosen = QUICK if given.quick else RECORD
-    size = Size(given.rounds or chosen.rounds, chosen.seconds, chosen.entries, chosen.largest)
+    size = replace(
+        chosen,
+        rounds=given.rounds or chosen.rounds,
+        largest=given.largest or chosen.largest,
+        practices=given.practices or chosen.practices,
+    )
     began = time.monotonic()
 
     def tell(text: str) -> None:

@@ -1,7 +1,7 @@
 """The floor under the exchange: the seals, commits and Kafka hops of an entry's way between two clinics, and no logic.
 
-usage: floor.py DATABASE_A DATABASE_HUB DATABASE_B BOOTSTRAP FETCH_WAIT_MS
-Orders come on standard input, as `load.recorder` describes them. It imports nothing of Tandem's.
+usage: floor.py DATABASE_A DATABASE_HUB DATABASE_B BOOTSTRAP FETCH_WAIT_MS NAME
+The topics NAME.up and NAME.down are there. Orders come on standard input, as `load.recorder` describes them. It imports nothing of Tandem's.
 """
 
 import json
@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import time
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 ID, HASH, SIGNATURE, WRAP, NONCE = 30, 32, 64, 1168, 12
 CONTENT, PADDED = b"x" * 150, 256
-UP, DOWN, ROWS_AT_ONCE = "floor.up", "floor.down", 1000
+ROWS_AT_ONCE = 1000
 
 
 class Keys:
@@ -108,10 +108,18 @@ class Store:
         cursor.execute("COMMIT")
 
 
-def producer(bootstrap: str) -> Any:
-    return KafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, batch_size=512 * 1024, linger_ms=0
-    )
+class Place(NamedTuple):
+    """Where a process works."""
+
+    database: str
+    bootstrap: str
+    fetch_wait_ms: int
+    up: str
+    down: str
+
+    def producer(self) -> Any:
+        client = {"bootstrap_servers": self.bootstrap, "batch_size": 512 * 1024, "linger_ms": 0}
+        return KafkaProducer(acks="all", enable_idempotence=True, **client)
 
 
 def publish(to: Any, topic: str, bodies: list[bytes]) -> None:
@@ -119,14 +127,11 @@ def publish(to: Any, topic: str, bodies: list[bytes]) -> None:
         sent.get(timeout=10)
 
 
-def batches(bootstrap: str, topic: str, fetch_wait_ms: int) -> Any:
+def batches(at: Place, topic: str) -> Any:
     """Values of the topic from its beginning, in the batches in which they arrive."""
+    limits = {"fetch_max_wait_ms": at.fetch_wait_ms, "max_poll_records": ROWS_AT_ONCE}
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=None,
-        enable_auto_commit=False,
-        fetch_max_wait_ms=fetch_wait_ms,
-        max_poll_records=ROWS_AT_ONCE,
+        bootstrap_servers=at.bootstrap, group_id=None, enable_auto_commit=False, **limits
     )
     consumer.assign([TopicPartition(topic, 0)])
     consumer.seek_to_beginning()
@@ -135,31 +140,31 @@ def batches(bootstrap: str, topic: str, fetch_wait_ms: int) -> Any:
             yield [record.value for record in records]
 
 
-def hub(keys: Keys, database: str, bootstrap: str, fetch_wait_ms: int) -> None:
-    store, to, sequence = Store(database), producer(bootstrap), 0
-    for bodies in batches(bootstrap, UP, fetch_wait_ms):
+def hub(keys: Keys, at: Place) -> None:
+    store, to, sequence = Store(at.database), at.producer(), 0
+    for bodies in batches(at, at.up):
         down = [body[: ID + HASH + SIGNATURE + WRAP] + keys.verify(body, wraps=2) for body in bodies]
         store.commit(
             uplink=[(body[:ID].decode(), body) for body in bodies],
             downlink=[(sequence + place, body) for place, body in enumerate(down, 1)],
-            exchange_cursor=[(UP, sequence + len(bodies))],
+            exchange_cursor=[(at.up, sequence + len(bodies))],
         )
         sequence += len(bodies)
-        publish(to, DOWN, down)
+        publish(to, at.down, down)
 
 
-def partner(keys: Keys, database: str, bootstrap: str, fetch_wait_ms: int) -> None:
-    store, sequence = Store(database), 0
-    for bodies in batches(bootstrap, DOWN, fetch_wait_ms):
+def partner(keys: Keys, at: Place) -> None:
+    store, sequence = Store(at.database), 0
+    for bodies in batches(at, at.down):
         now = int(time.time() * 1e6)
         opened = [(body[:ID].decode(), keys.store(keys.open(body)), now) for body in bodies]
         sequence += len(bodies)
-        store.commit(received_entry=opened, exchange_cursor=[(DOWN, sequence)])
+        store.commit(received_entry=opened, exchange_cursor=[(at.down, sequence)])
 
 
-def author(keys: Keys, database: str, bootstrap: str) -> None:
+def author(keys: Keys, at: Place) -> None:
     """Takes orders from standard input until it ends."""
-    store, to = Store(database), producer(bootstrap)
+    store, to = Store(at.database), at.producer()
     say("ready")
     for line in sys.stdin:
         order, began = json.loads(line), time.monotonic()
@@ -172,7 +177,7 @@ def author(keys: Keys, database: str, bootstrap: str) -> None:
                 batch.append((entry_id, keys.store(CONTENT), keys.seal(entry_id, CONTENT)))
             store.commit(own_entry=batch)
             say(json.dumps([due, time.monotonic(), [entry_id for entry_id, _, _ in batch]]))
-            publish(to, UP, [sealed for _, _, sealed in batch])
+            publish(to, at.up, [sealed for _, _, sealed in batch])
 
 
 def say(line: str) -> None:
@@ -180,22 +185,14 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def make_topics(bootstrap: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1} for name in (UP, DOWN)})
-    admin.close()
-
-
-def main(databases: list[str], bootstrap: str, fetch_wait_ms: int) -> None:
+def main(databases: list[str], bootstrap: str, fetch_wait_ms: int, name: str) -> None:
     # Clients of Kafka do not survive a fork, so each is made in the process that uses it.
     keys, apart = Keys(), multiprocessing.get_context("fork")
-    first = apart.Process(target=make_topics, args=(bootstrap,))
-    first.start()
-    first.join()
-    for database, work in zip(databases[1:], (hub, partner), strict=True):
-        apart.Process(target=work, args=(keys, database, bootstrap, fetch_wait_ms), daemon=True).start()
-    author(keys, databases[0], bootstrap)
+    a, middle, b = (Place(url, bootstrap, fetch_wait_ms, f"{name}.up", f"{name}.down") for url in databases)
+    for work, at in ((hub, middle), (partner, b)):
+        apart.Process(target=work, args=(keys, at), daemon=True).start()
+    author(keys, a)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:4], sys.argv[4], int(sys.argv[5]))
+    main(sys.argv[1:4], sys.argv[4], int(sys.argv[5]), sys.argv[6])

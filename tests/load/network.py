@@ -4,19 +4,23 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from faults.field import Episode, Field
+from faults.field import Field
+from kafka import KafkaAdminClient
 from load.arrivals import Arrivals, Journey
 from load.recorder import Order, Recorder
+from load.rest import Rest
 
 from support.brokers import Broker, apache_kafka, embedded_broker
 from support.databases import PostgresServer, postgres_server
 from tandem_ops.network.members import database_url
 from tandem_platform.exchange.rows import downlink
+from tandem_platform.rpc.tls import TlsFiles
 
 Stack = Literal["embedded", "production"]
 NAMES: dict[Stack, str] = {
@@ -26,6 +30,7 @@ NAMES: dict[Stack, str] = {
 
 EPISODES = 12
 HERE = Path(__file__).parent
+_floors = count(1)
 ROLES_BESIDE_A_RECORDER = "web,relay,reader,clock"
 """All but the gRPC interface for an EHR: a process that is not alone listens for others' commits."""
 
@@ -82,22 +87,54 @@ class Tandem:
         began = time.monotonic()
         self.field.start()
         self.seconds_to_start = time.monotonic() - began
-        self.episodes: list[Episode] = self.field.share(episodes)
+        shared = self.field.share(episodes)
+        self._patients = [episode.patient_here for episode in shared]
+        self.patients_there = [episode.patient_there for episode in shared]
 
     def database(self, name: str) -> str:
         return database_url(self.network.plan, self.network.layout, name)
 
+    def address(self, name: str) -> str:
+        return self.network.http_address(self.network.plan.practice(name))
+
+    def rest(self, name: str) -> Rest:
+        return Rest(self.address(name), self.network.token(name))
+
+    def tls(self, name: str) -> TlsFiles:
+        """Of the hub ("hub") or of a practice."""
+        layout, plan = self.network.layout, self.network.plan
+        home = layout.hub if name == "hub" else layout.practice(plan.practice(name))
+        return TlsFiles.in_directory(home / "tls")
+
+    def side(self) -> AbstractContextManager[Side]:
+        """Entries come from a second process of clinic A, through the use case."""
+        settings = self.network.clinics["juniper"]._settings
+        return self._side("tandem", [sys.executable, "-m", "load.record", *self._patients], settings)
+
+    def side_by_rest(self) -> AbstractContextManager[Side]:
+        """Entries come through clinic A's REST interface."""
+        call = ["-m", "load.record_by_rest", self.address("juniper"), self.network.token("juniper")]
+        return self._side("tandem by REST", [sys.executable, *call, *self._patients], {})
+
     @contextmanager
-    def side(self) -> Iterator[Side]:
-        environment = os.environ | self.network.clinics["juniper"]._settings
-        patients = [episode.patient_here for episode in self.episodes]
-        command = [sys.executable, "-m", "load.record", *patients]
-        with Recorder(command, self.network.layout.logs / "recorder.log", environment) as recorder:
-            arrivals = Arrivals(self.database("riverbend"), downlink("prac_riverbend"))
-            try:
-                yield Side("tandem", recorder, arrivals)
-            finally:
-                arrivals.close()
+    def _side(self, name: str, command: list[str], settings: dict[str, str]) -> Iterator[Side]:
+        log = self.network.layout.logs / "recorder.log"
+        with (
+            Recorder(command, log, os.environ | settings) as recorder,
+            closing(Arrivals(self.database("riverbend"), downlink("prac_riverbend"))) as arrivals,
+        ):
+            yield Side(name, recorder, arrivals)
+
+    def pause(self) -> None:
+        """Stop all members, each after what it has begun."""
+        for member in reversed(self.network.members()):
+            member.stop()
+
+    def go_on(self) -> None:
+        for member in self.network.members():
+            member.start()
+        for member in self.network.members():
+            member.await_ready(60)
 
     def close(self) -> None:
         self.field.stop()
@@ -106,12 +143,18 @@ class Tandem:
 
 @contextmanager
 def floor(ground: Ground) -> Iterator[Side]:
-    urls = ground.databases("floor_a", "floor_hub", "floor_b")
-    command = [sys.executable, str(HERE / "floor.py"), *urls.values()]
-    command += [ground.broker.bootstrap, str(ground.fetch_wait_ms)]
-    with Recorder(command, ground.directory / "floor.log", os.environ) as recorder:
-        arrivals = Arrivals(urls["floor_b"], "floor.down")
-        try:
-            yield Side("floor", recorder, arrivals)
-        finally:
-            arrivals.close()
+    """Each start has databases, topics and keys of its own."""
+    name = f"floor{next(_floors)}"
+    urls = [*ground.databases(f"{name}_a", f"{name}_hub", f"{name}_b").values()]
+    admin = KafkaAdminClient(bootstrap_servers=ground.broker.bootstrap)
+    admin.create_topics(
+        {f"{name}.{way}": {"num_partitions": 1, "replication_factor": 1} for way in ("up", "down")}
+    )
+    admin.close()
+    command = [sys.executable, str(HERE / "floor.py"), *urls]
+    command += [ground.broker.bootstrap, str(ground.fetch_wait_ms), name]
+    with (
+        Recorder(command, ground.directory / "floor.log", os.environ) as recorder,
+        closing(Arrivals(urls[-1], f"{name}.down")) as arrivals,
+    ):
+        yield Side("floor", recorder, arrivals)

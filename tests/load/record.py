@@ -6,9 +6,11 @@ usage: python -m load.record PATIENT_ID...
 """
 
 import json
+import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import cycle, islice
 
@@ -33,6 +35,14 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def end_if_failed(done: "Future[None]") -> None:
+    """An entry that was not recorded would be waited for in vain."""
+    fault = done.exception()
+    if fault is not None:
+        traceback.print_exception(fault)
+        os._exit(1)
+
+
 class Work:
     """Orders with a rate have several transactions open at a time, as a clinic's web threads do; others one after another."""
 
@@ -52,7 +62,7 @@ class Work:
                         continue
                     due = began + first / order["rate"]
                     time.sleep(max(0.0, due - time.monotonic()))
-                    pool.submit(self._record, due, drafts)
+                    pool.submit(self._record, due, drafts).add_done_callback(end_if_failed)
 
     def _drafts(self, count: int) -> list[Draft]:
         content = HomeworkPractice(practice=TEXT, given_at=self._clinic.now())

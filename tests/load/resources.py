@@ -15,7 +15,7 @@ _MEMBERS = {
     "tandem_therapy_provider": "clinic B",
     "load.record": "recorder",
     "floor.py": "floor",
-    "floor_calls.py": "floor",
+    "load.floor_calls": "floor",
     "kafka.Kafka": "broker",
     "tansu": "broker",
     "postgres": "database",
