@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from load import command_figures, exchange_figures, growth_figures, plots
 from load.figures import Figure
-from load.network import EPISODES, NAMES, Ground, Side, Stack, Tandem, floor
+from load.network import NAMES, Ground, Side, Stack, Tandem, floor
 from load.recorder import Order
 
 WHERE = Path(".tandem/bench")
@@ -32,6 +32,7 @@ class Size:
     """How much of everything; ``seconds`` is for what goes at a fixed rate."""
 
     rounds: int
+    episodes: int
     seconds: float
     entries: int
     referrals: int
@@ -43,6 +44,7 @@ class Size:
 
 RECORD = Size(
     rounds=5,
+    episodes=12,
     seconds=20,
     entries=5000,
     referrals=400,
@@ -52,7 +54,15 @@ RECORD = Size(
     largest=1_000_000,
 )
 QUICK = Size(
-    rounds=1, seconds=1, entries=100, referrals=8, reads=24, entries_read=5, practices=20, largest=2000
+    rounds=1,
+    episodes=6,
+    seconds=1,
+    entries=100,
+    referrals=8,
+    reads=24,
+    entries_read=5,
+    practices=20,
+    largest=2000,
 )
 
 
@@ -63,8 +73,8 @@ class Bench:
         self.ground = ground
         self.size = size
         self.tell = tell
-        self.tandem = Tandem(ground, ground.directory / "tandem")
-        self.tell(f"network up and {EPISODES} patients shared")
+        self.tandem = Tandem(ground, ground.directory / "tandem", size.episodes)
+        self.tell(f"network up and {size.episodes} patients shared")
 
     @contextmanager
     def sides(self) -> Iterator[list[Side]]:
@@ -77,13 +87,18 @@ class Bench:
     def exchange(self) -> list[Figure]:
         latency = Figure("propagation", "Propagation: committed at clinic A, visible at clinic B")
         speed = Figure("throughput", f"Throughput: clinic, hub, clinic; {exchange_figures.TOGETHER} together")
+        left = Figure("bytes", "Bytes that an entry leaves behind, indexes included")
         with self.sides() as sides:
+            sizes = {side.name: exchange_figures.Sizes(side, self.ground.broker.bootstrap) for side in sides}
+            sent = dict.fromkeys(sizes, 0)
             for number in range(self.size.rounds):
                 for side in sides:
-                    exchange_figures.propagation(side, latency, self.size.seconds)
-                    exchange_figures.throughput(side, speed, self.size.entries)
+                    sent[side.name] += exchange_figures.propagation(side, latency, self.size.seconds)
+                    sent[side.name] += exchange_figures.throughput(side, speed, self.size.entries)
                     self.tell(f"exchange, round {number + 1} of {self.size.rounds}: {side.name}")
-        return [latency, speed]
+            for name, looks in sizes.items():
+                looks.note(left, sent[name])
+        return [latency, speed, left]
 
     def rest(self) -> list[Figure]:
         figure = Figure("rest", "Propagation of entries that come by REST, a request each")
@@ -106,7 +121,7 @@ class Bench:
     def reads(self) -> list[Figure]:
         figure = Figure("reads", "Reads: a care plan at clinic B, by REST")
         with self.tandem.side() as side:
-            side.send(Order(EPISODES * self.size.entries_read, 100))
+            side.send(Order(self.size.episodes * self.size.entries_read, 100))
         for number in range(self.size.rounds):
             command_figures.reads(self.tandem, figure, self.size.reads)
             self.tell(f"reads, round {number + 1} of {self.size.rounds}")
@@ -128,7 +143,7 @@ class Bench:
         return [growth_figures.stored(*self._grown(sizes))]
 
     def _grown(self, sizes: list[int]) -> tuple[Ground, Tandem, list[int], int, int, Tell]:
-        return self.ground, self.tandem, sizes, self.size.entries, self.size.rounds, self.tell
+        return self.ground, self.tandem, sizes, max(20, self.size.entries // 2), self.size.rounds, self.tell
 
     def close(self) -> None:
         self.tandem.close()

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,7 +19,7 @@ from load.rest import Rest
 from support.brokers import Broker, apache_kafka, embedded_broker
 from support.databases import PostgresServer, postgres_server
 from tandem_ops.network.members import database_url
-from tandem_platform.exchange.rows import downlink
+from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.rpc.tls import TlsFiles
 
 Stack = Literal["embedded", "production"]
@@ -28,7 +28,6 @@ NAMES: dict[Stack, str] = {
     "production": "PostgreSQL and Apache Kafka",
 }
 
-EPISODES = 12
 HERE = Path(__file__).parent
 _floors = count(1)
 ROLES_BESIDE_A_RECORDER = "web,relay,reader,clock"
@@ -42,6 +41,8 @@ class Side:
     name: str
     recorder: Recorder
     arrivals: Arrivals
+    databases: Mapping[str, str]
+    topics: Mapping[str, str]
 
     def send(self, order: Order) -> list[Journey]:
         return self.arrivals.follow(self.recorder, order)
@@ -77,7 +78,7 @@ class Ground:
 class Tandem:
     """Two practices with patients between them; the broker is the ground's, and stays when the network is closed."""
 
-    def __init__(self, ground: Ground, directory: Path, episodes: int = EPISODES) -> None:
+    def __init__(self, ground: Ground, directory: Path, episodes: int) -> None:
         directory.mkdir(parents=True)
         directory.chmod(0o711)
         postgres = "" if ground.postgres is None else ground.postgres.new_database()
@@ -123,7 +124,10 @@ class Tandem:
             Recorder(command, log, os.environ | settings) as recorder,
             closing(Arrivals(self.database("riverbend"), downlink("prac_riverbend"))) as arrivals,
         ):
-            yield Side(name, recorder, arrivals)
+            names = {"clinic A": "juniper", "hub": "hub", "clinic B": "riverbend"}
+            databases = {member: self.database(own) for member, own in names.items()}
+            topics = {"uplink": uplink("prac_juniper"), "downlink": downlink("prac_riverbend")}
+            yield Side(name, recorder, arrivals, databases, topics)
 
     def pause(self) -> None:
         """Stop all members, each after what it has begun."""
@@ -157,4 +161,7 @@ def floor(ground: Ground) -> Iterator[Side]:
         Recorder(command, ground.directory / "floor.log", os.environ) as recorder,
         closing(Arrivals(urls[-1], f"{name}.down")) as arrivals,
     ):
-        yield Side("floor", recorder, arrivals)
+        databases = dict(zip(("clinic A", "hub", "clinic B"), urls, strict=True))
+        yield Side(
+            "floor", recorder, arrivals, databases, {"uplink": f"{name}.up", "downlink": f"{name}.down"}
+        )
