@@ -36,28 +36,29 @@ def a_patient() -> dict[str, Any]:
 
 def referrals(tandem: Tandem, figure: Figure, how_many: int) -> list[str]:
     """A round of referrals made at clinic A, each a new patient's, until clinic B has them. Gives their ids."""
-    clinic = tandem.rest("juniper")
-    patients = []
-    for _ in range(how_many):
-        body = {"identity": a_patient(), "acknowledge_duplicates": True}
-        patients.append(clinic.tell("/patients", body)["patient_id"])
-    (partner,) = clinic.ask("/partners")
     made: list[str] = []
+    with closing(tandem.rest("juniper")) as clinic:
+        (partner,) = clinic.ask("/partners")
 
-    def refer(patient_id: str) -> None:
-        body = {
-            "patient_id": patient_id,
-            "partnership_id": partner["partnership_id"],
-            "kind": "psychotherapy",
-            "basis": "written",
-            "evidence": _form("Load Person"),
-        }
-        made.append(clinic.tell("/referrals", body)["referral_id"])
+        def register(_: int) -> str:
+            body = {"identity": a_patient(), "acknowledge_duplicates": True}
+            return str(clinic.tell("/patients", body)["patient_id"])
 
-    before, began = cpu(), time.monotonic()
-    _, taken = as_fast(AT_ONCE, patients, refer)
-    _await_referrals(tandem, made)
-    took = time.monotonic() - began
+        def refer(patient_id: str) -> None:
+            body = {
+                "patient_id": patient_id,
+                "partnership_id": partner["partnership_id"],
+                "kind": "psychotherapy",
+                "basis": "written",
+                "evidence": _form("Load Person"),
+            }
+            made.append(clinic.tell("/referrals", body)["referral_id"])
+
+        patients = [register(number) for number in range(how_many)]
+        before, began = cpu(), time.monotonic()
+        _, taken = as_fast(AT_ONCE, patients, refer)
+        _await_referrals(tandem, made)
+        took = time.monotonic() - began
     used = sum(each.user + each.system for member, each in spent(before).items() if member != "floor")
     figure.add("tandem", f"{AT_ONCE} at a time, until the partner has it", "1/s", how_many / took)
     figure.add("tandem", "CPU, all processes", "ms each", 1000 * used / how_many)
@@ -134,13 +135,17 @@ def _floor_calls(ground: Ground, tandem: Tandem) -> Iterator[int]:
 
 def reads(tandem: Tandem, figure: Figure, how_many: int) -> None:
     """A round of reading a care plan at clinic B, as its portal does."""
-    clinic = tandem.rest("riverbend")
     patients = tandem.patients_there
     wanted = [patients[number % len(patients)] for number in range(how_many)]
-    # Once before: what is read for the first time is marked as read.
-    items = sum(len(clinic.ask(f"/patients/{patient_id}/plan")["items"]) for patient_id in patients)
-    before = cpu()
-    took, taken = as_fast(READERS, wanted, lambda patient_id: clinic.ask(f"/patients/{patient_id}/plan"))
+    with closing(tandem.rest("riverbend")) as clinic:
+
+        def read(patient_id: str) -> int:
+            return len(clinic.ask(f"/patients/{patient_id}/plan")["items"])
+
+        # Once before: what is read for the first time is marked as read.
+        items = sum(read(patient_id) for patient_id in patients)
+        before = cpu()
+        took, taken = as_fast(READERS, wanted, read)
     used = sum(each.user + each.system for member, each in spent(before).items() if member != "floor")
     figure.add("tandem", f"{READERS} readers at once", "1/s", how_many / took)
     figure.add("tandem", "answer p50", "ms", 1000 * percentile(taken, 50))

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -85,10 +84,12 @@ class Tandem:
         self.field = Field(directory, postgres=postgres, broker=ground.broker)
         self.network = self.field.network
         self.network.clinics["juniper"]._settings["TANDEM_ROLES"] = ROLES_BESIDE_A_RECORDER
-        began = time.monotonic()
-        self.field.start()
-        self.seconds_to_start = time.monotonic() - began
-        shared = self.field.share(episodes)
+        try:
+            self.field.start()
+            shared = self.field.share(episodes)
+        except BaseException:
+            self.close()
+            raise
         self._patients = [episode.patient_here for episode in shared]
         self.patients_there = [episode.patient_there for episode in shared]
 

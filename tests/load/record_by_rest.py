@@ -34,6 +34,7 @@ def main(address: str, token: str, patient_ids: list[str]) -> None:
                 due = began + number / order["rate"] if order["rate"] else began
                 time.sleep(max(0.0, due - time.monotonic()))
                 pool.submit(record, due, next(patients)).add_done_callback(end_if_failed)
+    clinic.close()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ class Rest:
         self._host = address.removeprefix("http://")
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._own = threading.local()
+        self._all: list[http.client.HTTPConnection] = []
 
     def ask(self, path: str) -> Any:
         return self._call("GET", path, None)
@@ -35,5 +36,10 @@ class Rest:
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._own, "connection"):
             self._own.connection = http.client.HTTPConnection(self._host, timeout=30)
+            self._all.append(self._own.connection)
         connection: http.client.HTTPConnection = self._own.connection
         return connection
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
