@@ -89,7 +89,7 @@ faults: setup ## The long fault suite: crashes, partitions, restores
 
 .PHONY: bench
 bench: setup ## Speed against the bare floor, as ratios, on both stacks (BENCH=--quick: a look at it running)
-	@$(BIN)/python -m pytest -q -p no:randomly tests/load/platform_rpc
+	@$(BIN)/python -m pytest -q -p no:randomly tests/load
 	@PYTHONPATH=tests $(BIN)/python -m load.bench $(BENCH)
 
 .PHONY: compose-check

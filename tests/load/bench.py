@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from load import command_figures, exchange_figures, growth_figures, plots
+from load import command_figures, exchange_figures, growth_figures, idle_figures, plots
 from load.figures import Figure
 from load.network import NAMES, Ground, Side, Stack, Tandem, floor
 from load.recorder import Order
@@ -128,9 +128,10 @@ class Bench:
         return [figure]
 
     def start(self) -> list[Figure]:
-        figure = Figure("start", "Start and memory, after the load of the figures before")
+        figure = Figure("start", "Idle: memory, CPU, and starting anew, after the load of the figures before")
         for number in range(self.size.rounds):
-            growth_figures.start(self.tandem, figure)
+            idle_figures.idle(self.tandem, figure, self.size.seconds)
+            idle_figures.start(self.tandem, figure)
             self.tell(f"start, round {number + 1} of {self.size.rounds}")
         return [figure]
 
@@ -195,6 +196,9 @@ def run(stack: Stack, size: Size, only: Collection[str], where: Path, tell: Tell
     }
     file = where / f"{stack}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
+    heading = f"### {NAMES[stack]}\n\nMedian of {size.rounds}; {result['at']}; {os.cpu_count()} cores.\n\n"
+    tables = "\n\n".join(figure.markdown() for figure in figures)
+    (where / f"{stack}.md").write_text(f"{heading}{tables}\n", encoding="utf-8")
     drawings = where / stack
     drawings.mkdir(exist_ok=True)
     for figure in figures:

@@ -73,6 +73,15 @@ class Figure:
             lines.append(f"  {f'{row.name}, {row.unit}':<38}{_short(row.of_tandem):>12}{floor:>12}{ratio:>8}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
+    def markdown(self) -> str:
+        """A table for docs/performance.md."""
+        lines = [f"**{self.title}**", "", "| | Tandem | floor | ratio |", "|---|---:|---:|---:|"]
+        for row in self.rows.values():
+            floor = "" if row.of_floor is None else _short(row.of_floor)
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+            lines.append(f"| {row.name}, {row.unit} | {_short(row.of_tandem)} | {floor} | {ratio} |")
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
+
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

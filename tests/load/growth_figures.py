@@ -107,16 +107,3 @@ def _search(tandem: Tandem, how_many: int) -> list[float]:
         request = SearchPracticesRequest(role="therapy_provider", licence_state="OR", page_size=20)
         stub.SearchPractices(request)
         return at_rate(SEARCHES, range(how_many), lambda _: stub.SearchPractices(request))
-
-
-def start(tandem: Tandem, figure: Figure) -> None:
-    """A round of memory as it is, and of each member's start, one after another, until it listens."""
-    for name, megabytes in sorted(memory().items()):
-        if name not in ("floor", "recorder"):
-            figure.add("tandem", f"memory of {name}", "MB", megabytes)
-    for member in tandem.network.members():
-        member.stop()
-        began = time.monotonic()
-        member.start()
-        member.await_ready(60)
-        figure.add("tandem", f"start of {member.name}", "s", time.monotonic() - began)

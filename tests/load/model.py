@@ -21,7 +21,7 @@ from typing import Any
 
 from load.timings import percentile
 
-TOGETHER = 100
+TOGETHER, RATE = 100, 100.0
 PRACTICES = (100, 10_000, 1_000_000)
 ENTRIES_PER_PRACTICE_AND_DAY = 200
 HOURS_PER_DAY = 8
@@ -61,17 +61,18 @@ class Cost:
 
 
 def calibrated(figures: Mapping[str, Any], member: str) -> Cost:
-    """From the same work done one by one and done many together."""
+    """From the same work done one by one and done many together, without what the member takes when it idles."""
     alone, together = (
-        sum(
-            row["tandem"] / 1000
-            for row in figures[key]["rows"]
-            if row["name"] in (f"CPU of {member}, user", f"CPU of {member}, system")
-        )
+        _sum(figures[key], f"CPU of {member}, user", f"CPU of {member}, system") / 1000
         for key in ("propagation", "throughput")
     )
-    fixed = max(0.0, (alone - together) / (1 - 1 / TOGETHER))
+    alone = max(together, alone - _sum(figures["start"], f"idle CPU of {member}") / 1000 / RATE)
+    fixed = (alone - together) / (1 - 1 / TOGETHER)
     return Cost(fixed, max(0.0, together - fixed / TOGETHER))
+
+
+def _sum(figure: Mapping[str, Any], *names: str) -> float:
+    return sum((row["tandem"] for row in figure["rows"] if row["name"] in names), 0.0)
 
 
 @dataclass

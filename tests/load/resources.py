@@ -62,11 +62,12 @@ def spent(before: Mapping[str, Cpu]) -> dict[str, Cpu]:
 
 
 def memory() -> dict[str, float]:
-    """Resident megabytes by member."""
+    """Megabytes by member; what processes share, such as a database's buffers, is counted once where the system tells."""
     used: dict[str, float] = defaultdict(float)
     for member, process in _ours():
         with suppress(psutil.Error):
-            used[member] += process.memory_info().rss / 1e6
+            info = process.memory_full_info()
+            used[member] += getattr(info, "pss", info.rss) / 1e6
     return dict(used)
 
 
