@@ -57,13 +57,15 @@ def throughput(side: Side, figure: Figure, entries: int) -> int:
 
 def _note_cpu(side: Side, figure: Figure, used: Mapping[str, Cpu], entries: int) -> float:
     """By member; "own processes" are all but broker and database. Gives the seconds of all."""
+    other = {"floor"} if side.name != "floor" else {*used} - {"floor", "broker", "database"}
+    used = {member: each for member, each in used.items() if member not in other}
     outside = {"broker", "database"} & {*used}
     parts = {member: used[member] for member in outside}
     parts["own processes"] = sum((each for member, each in used.items() if member not in outside), Cpu())
     total = sum((each.user + each.system for each in parts.values()), 0.0)
     figure.add(side.name, "CPU, all processes", "ms/entry", 1000 * total / entries)
     if side.name != "floor":
-        parts |= {member: each for member, each in used.items() if member != "floor"}
+        parts |= used
     for member, each in sorted(parts.items()):
         figure.add(side.name, f"CPU of {member}, user", "ms/entry", 1000 * each.user / entries)
         figure.add(side.name, f"CPU of {member}, system", "ms/entry", 1000 * each.system / entries)

@@ -1,12 +1,13 @@
 """Figures as SVG, without a library: bars of Tandem beside the floor, or curves."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from load.figures import Figure
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 760, 420, 70, 50, 60
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, ROW = 760, 420, 70, 50, 60, 28
 COLOURS = ("#2f6f8f", "#b9722d", "#5d8a3a", "#8a4a7d")
 
 
@@ -40,36 +41,37 @@ def _curves(figure: Figure) -> str:
 
 
 def _bars(figure: Figure) -> str:
-    """One group a row, each scaled by itself, since rows have different units."""
+    """Two bars a row; rows of one unit have one scale."""
+    values = [
+        (row.unit, value)
+        for row in figure.rows.values()
+        for value in (row.of_tandem, row.of_floor)
+        if value is not None
+    ]
+    largest = {unit: max(value for of, value in values if of == unit) or 1.0 for unit, _ in values}
     parts = []
-    height = (HEIGHT - TOP - 20) / max(1, len(figure.rows))
     for number, row in enumerate(figure.rows.values()):
-        y = TOP + number * height
-        of = [("tandem", row.of_tandem), ("floor", row.of_floor)]
-        largest = max(value for _, value in of if value is not None) or 1.0
-        parts.append(_text(12, y + height * 0.5, f"{row.name}, {row.unit}", size=11))
-        for place, (colour, (_, value)) in enumerate(zip(COLOURS, of, strict=False)):
+        y = TOP + number * ROW
+        parts.append(_text(12, y + ROW * 0.55, f"{row.name}, {row.unit}", size=11))
+        for place, value in enumerate((row.of_tandem, row.of_floor)):
             if value is None:
                 continue
-            thick = height * 0.38
-            top, wide = y + place * thick, 320 * value / largest
+            top, wide = y + place * ROW * 0.42, 320 * value / largest[row.unit]
             parts.append(
-                f'<rect x="320" y="{top:.1f}" width="{wide:.1f}" height="{thick - 2:.1f}" fill="{colour}"/>'
+                f'<rect x="320" y="{top:.1f}" width="{wide:.1f}" height="{ROW * 0.38:.1f}" fill="{COLOURS[place]}"/>'
             )
-            parts.append(_text(326 + wide, top + thick * 0.7, _number(value), size=10))
-    parts.append(_text(WIDTH - 20, TOP - 12, "Tandem", anchor="end", fill=COLOURS[0]))
-    parts.append(_text(WIDTH - 80, TOP - 12, "floor", anchor="end", fill=COLOURS[1]))
-    return _picture(figure.title, parts)
+            parts.append(_text(326 + wide, top + ROW * 0.33, _number(value), size=10))
+    parts.append(_text(WIDTH - 70, TOP - 12, "Tandem", anchor="end", fill=COLOURS[0]))
+    parts.append(_text(WIDTH - 20, TOP - 12, "floor", anchor="end", fill=COLOURS[1]))
+    return _picture(figure.title, parts, TOP + ROW * len(figure.rows) + 20)
 
 
 class _Scale:
     """Linear, or by powers of ten where values span more than two of them and none is zero."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        from math import log10
-
         self._log = min(values) > 0 and max(values) / min(values) > 100
-        self._by = log10 if self._log else float
+        self._by = math.log10 if self._log else float
         low = min(values) if self._log else min(0.0, *values)
         self._low, self._high = self._by(low), self._by(max(values))
 
@@ -97,9 +99,9 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", fill: str = "
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size}">{escape(text)}</text>'
 
 
-def _picture(title: str, parts: Iterable[str]) -> str:
+def _picture(title: str, parts: Iterable[str], height: float = HEIGHT) -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" font-family="sans-serif">'
+        f'<rect width="{WIDTH}" height="{height:g}" fill="white"/>'
     )
     return "\n".join([head, _text(12, 22, title, size=15), *parts, "</svg>\n"])
