@@ -231,3 +231,5 @@ def test_the_command_prints_the_places_and_fails(tmp_path: Path) -> None:
     assert found.returncode == 1
     assert found.stdout == f"{data}/dump.sql: {WORD!r} as text\n"
     assert subprocess.run(command[:2], check=False, timeout=60, **alone).returncode == 2
+    # What is not there was not searched either.
+    assert subprocess.run([*command, "/no/such/folder"], check=False, timeout=60, **alone).returncode == 2

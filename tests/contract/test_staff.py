@@ -1,7 +1,6 @@
 """Every RPC that clinics offer their EHR crossed with everybody who might call it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -16,6 +15,7 @@ from support.fixtures_rpc_clinic import (
     ClinicFixture,
     WholeClinic,
     all_clinic_fixtures,
+    spoilt_tokens,
 )
 from tandem_clinic.domain.staff import Role
 from tandem_clinic.grpc.entrance import by_token
@@ -105,29 +105,6 @@ def channel(clinic: WholeClinic, tmp_path_factory: pytest.TempPathFactory) -> It
     ) as channel:
         yield channel
     server.stop(0)
-
-
-def spoilt_tokens(clinic: WholeClinic) -> dict[str, str]:
-    """Authorizations that are no good, each for one reason."""
-    now = clinic.clinic.now()
-    with clinic.clinic.db.transaction() as tx:
-        somebody = staff.add(tx, "Somebody", frozenset(Role), now)
-        gone = staff.add(tx, "Somebody who left", frozenset(Role), now)
-        good = staff.issue_token(tx, somebody.staff_id, now)
-        revoked = staff.issue_token(tx, somebody.staff_id, now)
-        staff.revoke_token(tx, revoked, now)
-        expired = staff.issue_token(tx, somebody.staff_id, now, timedelta(seconds=-1))
-        of_one_gone = staff.issue_token(tx, gone.staff_id, now)
-        staff.disable(tx, gone.staff_id, now)
-    return {
-        "none": "",
-        "guessed": "Bearer tdm_guess",
-        "another scheme": f"Basic {good}",
-        "revoked": f"Bearer {revoked}",
-        "expired": f"Bearer {expired}",
-        "of somebody who left": f"Bearer {of_one_gone}",
-        "a part of a good one": f"Bearer {good[:-1]}",
-    }
 
 
 @every_rpc

@@ -16,6 +16,7 @@ KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tandem" / f"kafka-{KAFKA_VERSION}"
 _SLF4J_VERSION = "1.7.36"
 _CLUSTER_ID = "dGFuZGVtLXRlc3RzLTAwMQ"
+_DATA_IN_CONTAINER = "/tmp/kafka-logs"  # noqa: S108 - the container's own, where its user may write
 
 
 class BrokerMissing(Exception):
@@ -50,6 +51,10 @@ class Broker(Protocol):
 
     def thaw(self) -> None: ...
 
+    def disk(self, scratch: Path) -> Path:
+        """Where its data and its log can be read: in place, or as a copy below *scratch*."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -64,6 +69,9 @@ class Embedded(EmbeddedBroker):
 
     def empty(self) -> None:
         """It keeps nothing."""
+
+    def disk(self, scratch: Path) -> Path:
+        return self.log
 
     def close(self) -> None:
         self.kill()
@@ -142,6 +150,9 @@ class KafkaFromJars:
     def empty(self) -> None:
         shutil.rmtree(self._data)
 
+    def disk(self, scratch: Path) -> Path:
+        return self._home
+
     def freeze(self) -> None:
         if self._process is not None:
             self._process.freeze()
@@ -183,6 +194,7 @@ class KafkaFromContainer:
             KAFKA_BROKER_SESSION_TIMEOUT_MS="1000",
             KAFKA_BROKER_HEARTBEAT_INTERVAL_MS="200",
             KAFKA_HEAP_OPTS="-Xmx256m",
+            KAFKA_LOG_DIRS=_DATA_IN_CONTAINER,
         )
         return container.with_kwargs(ports={"9092/tcp": (LOOPBACK, self._port)})
 
@@ -216,6 +228,13 @@ class KafkaFromContainer:
     def empty(self) -> None:
         self._container.get_wrapped_container().remove(force=True, v=True)
         self._container = None
+
+    def disk(self, scratch: Path) -> Path:
+        container = self._container.get_wrapped_container()
+        archive, _ = container.get_archive(_DATA_IN_CONTAINER)
+        (scratch / "kafka.tar").write_bytes(b"".join(archive))
+        (scratch / "kafka.log").write_bytes(container.logs())
+        return scratch
 
     def freeze(self) -> None:
         self._container.get_wrapped_container().pause()

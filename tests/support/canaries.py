@@ -2,9 +2,11 @@
 
 It knows nothing of Tandem, so that it cannot share a mistake with it. As a command:
 
-    python tests/support/canaries.py words.txt PATH...
+    python tests/support/canaries.py words.txt PLACE...
 
-words.txt holds one word a line; a path is a file or a folder. It prints the places, and exits with 1 if there is any.
+words.txt holds one word a line.
+A place is a file, a folder, a PostgreSQL database (postgresql://...) or a broker (kafka://host:port), with all its topics.
+It prints where a word was found, and exits with 1 if there was any; with 2 if it could not look.
 """
 
 import base64
@@ -72,9 +74,19 @@ class Search:
         """In its bytes, which hold deleted rows too; of a SQLite database in every cell besides, its WAL included:
         a long value does not lie in one piece in the file."""
         content = path.read_bytes()
-        yield from self.in_bytes(content, str(path))
+        # Brokers and databases prepare files with zeros in advance; no word has more than one at its end.
+        yield from self.in_bytes(content.rstrip(b"\0") + b"\0", str(path))
         if content.startswith(_SQLITE_HEADER):
             yield from self._in_sqlite(path)
+
+    def in_place(self, place: str) -> Iterator[Found]:
+        """In what the command line names."""
+        if place.startswith("postgresql://"):
+            yield from self.in_postgres(place)
+        elif place.startswith("kafka://"):
+            yield from self.in_topics(place.removeprefix("kafka://"))
+        else:
+            yield from self.in_path(Path(place))
 
     def in_path(self, path: Path) -> Iterator[Found]:
         """In a file, or in all files below a folder. Names count too."""
@@ -123,19 +135,20 @@ class Search:
             names = sorted(topics) or sorted(consumer.topics())
             for name in names:
                 yield from self.in_bytes(name.encode(), f"the name of topic {name}")
-                partitions = [
-                    TopicPartition(name, each) for each in consumer.partitions_for_topic(name) or ()
-                ]
-                consumer.assign(partitions)
-                consumer.seek_to_beginning(*partitions)
-                silences = 0
-                while silences < 3:
-                    polled = consumer.poll(timeout_ms=300)
-                    silences = 0 if polled else silences + 1
-                    for batch in polled.values():
-                        yield from self.in_records(
-                            name, ((each.key, each.value, each.headers) for each in batch)
-                        )
+            partitions = [
+                TopicPartition(name, each)
+                for name in names
+                for each in consumer.partitions_for_topic(name) or ()
+            ]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            silences = 0
+            while silences < 3:
+                polled = consumer.poll(timeout_ms=300)
+                silences = 0 if polled else silences + 1
+                for partition, batch in polled.items():
+                    records = ((each.key, each.value, each.headers) for each in batch)
+                    yield from self.in_records(partition.topic, records)
         finally:
             consumer.close()
 
@@ -289,13 +302,17 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2:
         sys.stderr.write(__doc__ or "")
         return 2
+    absent = [place for place in arguments[1:] if "://" not in place and not Path(place).exists()]
+    if absent:
+        sys.stderr.write(f"not there: {', '.join(absent)}\n")
+        return 2
     lines = Path(arguments[0]).read_text(encoding="utf-8").splitlines()
     search = Search([line.strip() for line in lines if line.strip()])
-    places = sorted({found for path in arguments[1:] for found in search.in_path(Path(path))})
-    for place in places:
-        sys.stdout.write(f"{place}\n")
-    sys.stderr.write(f"{len(places)} places\n")
-    return 1 if places else 0
+    every = sorted({found for place in arguments[1:] for found in search.in_place(place)})
+    for found in every:
+        sys.stdout.write(f"{found}\n")
+    sys.stderr.write(f"{len(every)} places\n")
+    return 1 if every else 0
 
 
 if __name__ == "__main__":

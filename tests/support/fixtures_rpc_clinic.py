@@ -39,6 +39,7 @@ from tandem_care.categories import Category, Purpose
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, Role
 from tandem_clinic.grpc.entrance import caller_of
 from tandem_clinic.grpc.server import dispatcher_of
+from tandem_clinic.store import staff
 from tandem_clinic.usecases import permissions, referrals
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.incoming import referral_changed
@@ -135,6 +136,29 @@ class WholeClinic:
 def _spelt(number: int) -> str:
     """A name of its own for every patient; digits are none."""
     return "".join(chr(ord("a") + int(digit)) for digit in str(number)).title()
+
+
+def spoilt_tokens(clinic: WholeClinic) -> dict[str, str]:
+    """Authorizations that are no good, each for one reason."""
+    now = clinic.clinic.now()
+    with clinic.clinic.db.transaction() as tx:
+        somebody = staff.add(tx, "Somebody", frozenset(Role), now)
+        gone = staff.add(tx, "Somebody who left", frozenset(Role), now)
+        good = staff.issue_token(tx, somebody.staff_id, now)
+        revoked = staff.issue_token(tx, somebody.staff_id, now)
+        staff.revoke_token(tx, revoked, now)
+        expired = staff.issue_token(tx, somebody.staff_id, now, timedelta(seconds=-1))
+        of_one_gone = staff.issue_token(tx, gone.staff_id, now)
+        staff.disable(tx, gone.staff_id, now)
+    return {
+        "none": "",
+        "guessed": "Bearer tdm_guess",
+        "another scheme": f"Basic {good}",
+        "revoked": f"Bearer {revoked}",
+        "expired": f"Bearer {expired}",
+        "of somebody who left": f"Bearer {of_one_gone}",
+        "a part of a good one": f"Bearer {good[:-1]}",
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -74,6 +75,15 @@ class Loop:
             return True
         self._thread.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive()
+
+
+def share_the_interpreter() -> None:
+    """Let threads take turns ten times as often as Python has them do.
+
+    A service's threads mostly wait for a database: with Python's 5 ms, each answer would wait that long for a busy neighbour,
+    and a transaction of twenty statements a tenth of a second.
+    """
+    sys.setswitchinterval(0.0005)
 
 
 class Ending:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, json, request
@@ -17,6 +18,7 @@ from tandem_clinic.store.tables import answered_request
 from tandem_clinic.store.vault import CLINIC_KEY
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.together import Together
 
 T = TypeVar("T")
 
@@ -35,6 +37,11 @@ class Entrance:
     clinic: Clinic
     journal: Journal
     health: Callable[[], Mapping[str, bool]]
+
+    @cached_property
+    def together(self) -> Together:
+        """Where changes that are asked for at once are committed at once."""
+        return Together(self.clinic.db)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def staff_with(of: Clinic, authorization: str) -> Staff:
     scheme, _, token = authorization.partition(" ")
     if scheme.casefold() != "bearer" or not token.isascii():
         raise TokenMissing
-    with of.db.reading() as tx:
+    with of.db.glancing() as tx:
         found = staff_store.with_token(tx, token.strip(), of.now())
     if found is None:
         raise TokenMissing
@@ -149,7 +156,7 @@ def perform(work: Callable[[Transaction], Done], status: int = 200) -> tuple[dic
 def _done_once(work: Callable[[Transaction], Done]) -> tuple[dict[str, Any], str | None]:
     key = request.headers.get("Idempotency-Key", "")
     if not key:
-        done = clinic().db.run(work)
+        done = entrance().together.run(work)
         return done.body, done.request_id
     if len(key) > _LONGEST_KEY or not key.isprintable():
         raise Refusal(
@@ -161,7 +168,7 @@ def _done_once(work: Callable[[Transaction], Done]) -> tuple[dict[str, Any], str
         )
     operation = f"{request.method} {request.path}"
     asked = hashlib.sha256(request.get_data()).digest()
-    said = clinic().db.run(lambda tx: _remembered(tx, key, operation, asked, work))
+    said = entrance().together.run(lambda tx: _remembered(tx, key, operation, asked, work))
     return said["body"], said["request_id"]
 
 

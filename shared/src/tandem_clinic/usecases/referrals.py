@@ -253,6 +253,7 @@ def refuse_referral_as_not_ours(
     tx: Transaction, clinic: Clinic, by: Staff, referral_id: str, reason: str, comment: str = ""
 ) -> Moved:
     """Decline an inbound referral without ever linking it to a patient of ours."""
+    by.require(COORDINATION)
     referral = referrals.get(tx, referral_id)
     if referral.intake == "own":
         raise _not_inbound()

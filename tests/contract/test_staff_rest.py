@@ -1,0 +1,307 @@
+"""Every operation of the clinics' REST API crossed with everybody who might call it: role first, existence second."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from support.asking import assert_unchanged
+from support.care_examples import a_dosing_session, a_prescription, one_of_every_kind
+from support.clinics import PARTNERSHIP, RIVERBEND, a_form, a_partnership, an_identity
+from support.databases import PostgresServer
+from support.fixtures_rpc_clinic import WholeClinic, spoilt_tokens
+from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
+from tandem_clinic.http.app import create_app
+from tandem_clinic.http.entrance import OPEN_PATHS, Entrance
+from tandem_clinic.store import partners, staff, worklist
+from tandem_clinic.usecases.entries import record_entry
+from tandem_platform.ids import new_id
+from tandem_prescriber.http import treatment
+from tandem_therapy_provider.http import notes, practice
+
+EVERYBODY = frozenset(Role)
+AGREEING = COORDINATION | ADMINISTRATION
+PRESCRIBING = frozenset({Role.CLINICIAN, Role.INTEGRATION})
+CLINICIANS = frozenset({Role.CLINICIAN})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """ids: what the path names, in order. answers: without what a hub has to give, a refusal of another kind is one."""
+
+    may: frozenset[Role]
+    ids: tuple[str, ...] = ()
+    body: Any = None
+    query: dict[str, str] = field(default_factory=dict)
+    answers: bool = True
+
+
+Fixture = Callable[[WholeClinic], Call]
+
+WRITTEN = {"basis": "written", "evidence": a_form().to_fields()}
+
+
+def kind(name: str) -> Any:
+    return one_of_every_kind()[name].to_fields()
+
+
+def of_patient(may: frozenset[Role], body: Any = None) -> Fixture:
+    return lambda clinic: Call(may=may, ids=(clinic.patient(),), body=body)
+
+
+def of_record(may: frozenset[Role], body: Any = None) -> Fixture:
+    return lambda clinic: Call(may=may, ids=(clinic.records(clinic.patient()),), body=body)
+
+
+def of_referral(may: frozenset[Role], *more: str, body: Any = None) -> Fixture:
+    return lambda clinic: Call(
+        may=may, ids=(clinic.refers(clinic.patient()).referral_id, *more), body=body or {}
+    )
+
+
+def of_inbound_referral(body: Callable[[WholeClinic], Any]) -> Fixture:
+    return lambda clinic: Call(may=COORDINATION, ids=(clinic.hears_of_a_referral(),), body=body(clinic))
+
+
+def of_permission(may: frozenset[Role]) -> Fixture:
+    return lambda clinic: Call(may=may, ids=(clinic.permits(clinic.refers(clinic.patient()).episode_id),))
+
+
+def of_episode(may: frozenset[Role]) -> Fixture:
+    return lambda clinic: Call(may=may, query={"episode_id": clinic.refers(clinic.patient()).episode_id})
+
+
+def of_partnership(may: frozenset[Role], body: Any = None) -> Fixture:
+    """One of its own, because some calls end it."""
+
+    def fixture(clinic: WholeClinic) -> Call:
+        made = a_partnership(partnership_id=new_id("pship"), partner_practice_id=new_id("prac"))
+        with clinic.clinic.db.transaction() as tx:
+            partners.add(tx, made)
+        return Call(may=may, ids=(made.partnership_id,), body=body, answers=False)
+
+    return fixture
+
+
+def of_nothing(may: frozenset[Role], body: Any = None, *, answers: bool = True) -> Fixture:
+    return lambda clinic: Call(may=may, body=body, answers=answers)
+
+
+def a_sealed_entry(clinic: WholeClinic) -> Call:
+    patient_id = clinic.patient()
+    clinic.refers(patient_id)
+    with clinic.clinic.db.transaction() as tx:
+        made = record_entry(
+            tx, clinic.clinic, clinic.inner.clinician, patient_id, one_of_every_kind()["message"]
+        )
+    return Call(may=COORDINATION, ids=(made.entry_ids[0],))
+
+
+def an_evaluated_patient(clinic: WholeClinic) -> Call:
+    patient_id = clinic.patient()
+    with clinic.clinic.db.transaction() as tx:
+        record_entry(
+            tx, clinic.clinic, clinic.inner.clinician, patient_id, one_of_every_kind()["screening-result"]
+        )
+    return Call(may=CARE, ids=(patient_id,))
+
+
+def an_item_to_do(clinic: WholeClinic) -> Call:
+    with clinic.clinic.db.transaction() as tx:
+        worklist.raise_item(tx, "referral-refused", new_id("ref"), clinic.clinic.now())
+        waiting = worklist.waiting(tx, clinic.inner.clinician)
+    return Call(may=COORDINATION | OVERSIGHT, ids=(waiting[-1].item_id,))
+
+
+def a_member(body: Any = None) -> Fixture:
+    def fixture(clinic: WholeClinic) -> Call:
+        with clinic.clinic.db.transaction() as tx:
+            member = staff.add(tx, "Temp", frozenset({Role.NURSE}), clinic.clinic.now())
+        return Call(may=ADMINISTRATION, ids=(member.staff_id,), body=body)
+
+    return fixture
+
+
+OPERATIONS: dict[str, Fixture] = {
+    "POST /patients": of_nothing(
+        COORDINATION, {"identity": an_identity().to_fields(), "acknowledge_duplicates": True}
+    ),
+    "GET /patients": of_nothing(COORDINATION),
+    "GET /patients/<patient_id>": of_patient(COORDINATION),
+    "PUT /patients/<patient_id>": of_patient(
+        COORDINATION, {"identity": an_identity().to_fields(), "version": 1}
+    ),
+    "POST /patients/<patient_id>/shred": of_patient(ADMINISTRATION),
+    "GET /patients/<patient_id>/episodes": of_patient(COORDINATION),
+    "POST /patients/<patient_id>/entries": of_patient(
+        CARE, {"kind": "scale-score", "content": kind("scale-score")}
+    ),
+    "POST /entries/<record_id>/amend": of_record(COORDINATION, {"content": kind("message")}),
+    "POST /entries/<record_id>/entered-in-error": of_record(COORDINATION),
+    "GET /entries/<entry_id>/explain": a_sealed_entry,
+    "GET /patients/<patient_id>/plan": of_patient(COORDINATION),
+    "POST /permissions": lambda clinic: Call(
+        may=COORDINATION,
+        body={
+            "episode_id": clinic.refers(clinic.patient()).episode_id,
+            "categories": ["scale-score"],
+            **WRITTEN,
+        },
+    ),
+    "GET /permissions": of_episode(COORDINATION | OVERSIGHT),
+    "GET /permissions/<permission_id>": of_permission(COORDINATION | OVERSIGHT),
+    "GET /permissions/<permission_id>/evidence": of_permission(COORDINATION),
+    "POST /permissions/<permission_id>/revoke": of_permission(EVERYBODY),
+    "POST /permissions/<permission_id>/hold": of_permission(EVERYBODY),
+    "POST /episodes/<episode_id>/declined": lambda clinic: Call(
+        may=COORDINATION,
+        ids=(clinic.refers(clinic.patient()).episode_id,),
+        body={"categories": ["scale-score"]},
+    ),
+    "POST /referrals": lambda clinic: Call(
+        may=COORDINATION,
+        body={
+            "patient_id": clinic.patient(),
+            "partnership_id": PARTNERSHIP,
+            "kind": "psychotherapy",
+            **WRITTEN,
+        },
+    ),
+    "GET /referrals": of_nothing(COORDINATION),
+    "GET /referrals/<referral_id>": of_referral(COORDINATION),
+    "POST /referrals/<referral_id>/intake": of_inbound_referral(
+        lambda clinic: {"patient_id": clinic.patient()}
+    ),
+    "POST /referrals/<referral_id>/not-ours": of_inbound_referral(lambda clinic: {"reason": "capacity"}),
+    "POST /referrals/<referral_id>/open": of_inbound_referral(lambda clinic: None),
+    "POST /referrals/<referral_id>/<move>": of_referral(COORDINATION, "cancel", body={"reason": "moved"}),
+    "GET /directory": of_nothing(AGREEING, answers=False),
+    "GET /partners": of_nothing(COORDINATION | OVERSIGHT),
+    "POST /partners": of_nothing(AGREEING, {"practice_id": RIVERBEND}, answers=False),
+    "GET /partners/<partnership_id>/fingerprints": of_partnership(AGREEING),
+    "POST /partners/<partnership_id>/fingerprint": of_partnership(AGREEING, {"digits": "12345"}),
+    "POST /partners/<partnership_id>/confirm": of_partnership(AGREEING),
+    "POST /partners/<partnership_id>/suspend": of_partnership(AGREEING),
+    "POST /partners/<partnership_id>/resume": of_partnership(AGREEING),
+    "GET /worklist": of_nothing(COORDINATION | OVERSIGHT),
+    "POST /worklist/<item_id>/done": an_item_to_do,
+    "GET /alerts": of_nothing(COORDINATION | OVERSIGHT),
+    "GET /journal": of_nothing(COORDINATION | OVERSIGHT),
+    "GET /accounting": of_episode(COORDINATION | OVERSIGHT),
+    "GET /audit": of_nothing(OVERSIGHT),
+    "GET /audit/findings": of_nothing(OVERSIGHT),
+    "POST /staff": of_nothing(ADMINISTRATION, {"display_name": "Temp", "roles": ["nurse"]}),
+    "POST /staff/<staff_id>/tokens": a_member({"days": 1}),
+    "POST /staff/<staff_id>/disable": a_member(),
+    "POST /patients/<patient_id>/evaluations": of_patient(PRESCRIBING, {"content": kind("screening-result")}),
+    "GET /patients/<patient_id>/evaluation": an_evaluated_patient,
+    "POST /patients/<patient_id>/prescriptions": of_patient(
+        PRESCRIBING, {"content": a_prescription().to_fields()}
+    ),
+    "POST /patients/<patient_id>/dosing-sessions": of_patient(
+        CARE, {"content": a_dosing_session().to_fields()}
+    ),
+    "POST /patients/<patient_id>/psychotherapy-notes": of_patient(CLINICIANS, {"text": "A note"}),
+    "GET /patients/<patient_id>/psychotherapy-notes": of_patient(CLINICIANS),
+    "PUT /capacity": of_nothing(AGREEING, {"openings": 2}),
+    "GET /capacity": of_nothing(AGREEING, answers=False),
+    "POST /patients/<patient_id>/sessions": of_patient(CARE, {"times": kind("session-times")}),
+}
+
+every_operation = pytest.mark.parametrize(
+    ("operation", "fixture"), [pytest.param(name, made, id=name) for name, made in OPERATIONS.items()]
+)
+
+
+@pytest.fixture(scope="module")
+def clinic(
+    stack: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[WholeClinic]:
+    directory = tmp_path_factory.mktemp("clinic")
+    url = f"sqlite:///{directory}/clinic.db"
+    if stack == "production":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.new_database()
+    clinic = WholeClinic(url, directory)
+    yield clinic
+    clinic.close()
+
+
+@pytest.fixture(scope="module")
+def app(clinic: WholeClinic) -> Flask:
+    entrance = Entrance(clinic.clinic, clinic.inner.journal, lambda: {"database": True})
+    return create_app(entrance, [treatment.api, practice.api, notes.api])
+
+
+@pytest.fixture(scope="module")
+def tokens(clinic: WholeClinic) -> dict[Role, str]:
+    """Of somebody with that role and no other."""
+    now = clinic.clinic.now()
+    with clinic.clinic.db.transaction() as tx:
+        return {role: staff.issue_token(tx, clinic.inner.somebody(role).staff_id, now) for role in Role}
+
+
+def path_of(operation: str, ids: tuple[str, ...]) -> str:
+    given = iter(ids)
+    return "/".join(next(given) if part.startswith("<") else part for part in operation.split()[1].split("/"))
+
+
+def asked(app: Flask, operation: str, call: Call, authorization: str, ids: tuple[str, ...]) -> Any:
+    return app.test_client().open(
+        f"/api/v1{path_of(operation, ids)}",
+        method=operation.split()[0],
+        json=call.body,
+        query_string=call.query,
+        headers={"Authorization": authorization} if authorization else {},
+    )
+
+
+def test_every_operation_has_a_fixture(app: Flask) -> None:
+    served = {
+        f"{method} {rule.rule.removeprefix('/api/v1')}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule not in OPEN_PATHS
+    }
+    assert served == OPERATIONS.keys()
+
+
+@every_operation
+def test_every_role_that_may_is_served(
+    clinic: WholeClinic, app: Flask, tokens: dict[Role, str], operation: str, fixture: Fixture
+) -> None:
+    for role in fixture(clinic).may:
+        call = fixture(clinic)
+        answer = asked(app, operation, call, f"Bearer {tokens[role]}", call.ids)
+        assert answer.status_code not in (401, 403), (role, answer.text)
+        assert answer.status_code < 300 or not call.answers, (role, answer.text)
+
+
+@every_operation
+def test_no_other_role_learns_or_changes_anything(
+    clinic: WholeClinic, app: Flask, tokens: dict[Role, str], operation: str, fixture: Fixture
+) -> None:
+    call = fixture(clinic)
+    absent = tuple(new_id(each.partition("_")[0]) if "_" in each else each for each in call.ids)
+    before = clinic.dump()
+    for role in frozenset(Role) - call.may:
+        answer = asked(app, operation, call, f"Bearer {tokens[role]}", call.ids)
+        assert answer.status_code == 403, (role, answer.text)
+        of_nothing_there = asked(app, operation, call, f"Bearer {tokens[role]}", absent)
+        assert of_nothing_there.json == answer.json, role
+    assert_unchanged(before, clinic.dump())
+
+
+@every_operation
+def test_only_a_good_token_opens_it(
+    clinic: WholeClinic, app: Flask, operation: str, fixture: Fixture
+) -> None:
+    call = fixture(clinic)
+    spoilt = spoilt_tokens(clinic)
+    before = clinic.dump()
+    answers = [asked(app, operation, call, authorization, call.ids) for authorization in spoilt.values()]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+    assert_unchanged(before, clinic.dump())
