@@ -176,27 +176,33 @@ def machine() -> dict[str, Any]:
 
 
 def run(stack: Stack, size: Size, only: Collection[str], where: Path, tell: Tell) -> Path:
-    """Measure, and give the file with the figures."""
-    began, surroundings, broker = time.monotonic(), machine(), ""
+    """Measure, and give the file with the figures, which grows with each group, since a whole run is long."""
+    began, surroundings = time.monotonic(), machine() | {"databases_on": _file_system(where)}
     figures: list[Figure] = []
+    file = where / f"{stack}.json"
     for group in GROUPS:
         wanted = [measure for name, measure in group.items() if not only or name in only]
-        if wanted:
-            broker, found = _run_group(stack, size, wanted, where / f"{stack}-running", tell)
-            figures += found
-    result = {
-        "stack": stack,
-        "on": NAMES[stack],
-        "broker": broker,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "took_s": round(time.monotonic() - began, 1),
-        "size": asdict(size),
-        "machine": surroundings | {"databases_on": _file_system(where)},
-        "figures": {figure.key: figure.to_json() for figure in figures},
-    }
-    file = where / f"{stack}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
-    heading = f"### {NAMES[stack]}\n\nMedian of {size.rounds}; {result['at']}; {os.cpu_count()} cores.\n\n"
+        if not wanted:
+            continue
+        broker, found = _run_group(stack, size, wanted, where / f"{stack}-running", tell)
+        figures += found
+        result = {
+            "stack": stack,
+            "on": NAMES[stack],
+            "broker": broker,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "took_s": round(time.monotonic() - began, 1),
+            "size": asdict(size),
+            "machine": surroundings,
+            "figures": {figure.key: figure.to_json() for figure in figures},
+        }
+        file.write_text(json.dumps(result, indent=1) + "\n")
+    _describe(stack, size, figures, where)
+    return file
+
+
+def _describe(stack: Stack, size: Size, figures: Sequence[Figure], where: Path) -> None:
+    heading = f"### {NAMES[stack]}\n\nMedian of {size.rounds}; {os.cpu_count()} cores.\n\n"
     tables = "\n\n".join(figure.markdown() for figure in figures)
     (where / f"{stack}.md").write_text(f"{heading}{tables}\n", encoding="utf-8")
     drawings = where / stack
@@ -205,7 +211,6 @@ def run(stack: Stack, size: Size, only: Collection[str], where: Path, tell: Tell
         plots.write(figure, drawings)
     say(f"\n{NAMES[stack]}, median of {size.rounds}\n")
     say("\n\n".join(figure.table() for figure in figures))
-    return file
 
 
 def _run_group(

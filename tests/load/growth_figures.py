@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 from load import growth
 from load.arrivals import DidNotArrive
 from load.figures import Figure
 from load.network import Ground, Side, Tandem, floor
-from load.recorder import Order
+from load.recorder import Order, RecorderEnded
 from load.resources import memory
 from load.timetable import at_rate
 from load.timings import median, percentile
@@ -56,20 +58,38 @@ def practices(
     figure = Figure("practices", "Cost of an entry against practices", axes=("practices", "ms/entry"))
     for size in sizes:
         growth.grow(tandem.database("hub"), growth.PRACTICES, size, "practice")
-        try:
-            _measure(ground, tandem, figure, f"with {size:,} practices", size, entries, rounds)
-        except DidNotArrive as late:
-            figure.notes.append(f"with {size:,} practices entries did not arrive: {late}")
-            tell(f"practices: stopped at {size:,}")
-            break
         searches = _search(tandem, round(SEARCHES * 5))
         for name, percent in (("p50", 50.0), ("p99", 99.0)):
             value = 1000 * percentile(searches, percent)
             figure.add("tandem", f"search among {size:,}, {name} at {SEARCHES:g}/s", "ms", value)
+        try:
+            _await_topics(ground, size)
+            _measure(ground, tandem, figure, f"with {size:,} practices", size, entries, rounds)
+        except (DidNotArrive, RecorderEnded, KafkaError) as failed:
+            figure.notes.append(f"with {size:,} practices on one broker: {type(failed).__name__}, {failed}")
+            tell(f"practices: failed at {size:,}: {failed}")
+            break
         figure.add("tandem", f"memory of the hub with {size:,}", "MB", memory().get("hub", 0.0))
         tell(f"practices: {size:,}")
     _flatness(figure)
     return figure
+
+
+def _await_topics(ground: Ground, practices: int, patience: float = 120.0) -> None:
+    """Return when the hub has made a topic for every uplink: while it does, entries wait, which is not what is asked here."""
+    admin = KafkaAdminClient(bootstrap_servers=ground.broker.bootstrap)
+    deadline = time.monotonic() + patience
+    try:
+        while True:
+            named = [name for name in admin.list_topics() if name.startswith("tandem.")]
+            made = sum(name.endswith(".up") for name in named)
+            if made >= practices:
+                return
+            if time.monotonic() > deadline:
+                raise DidNotArrive(f"{made:,} of {practices:,} uplinks have a topic after {patience:g} s")
+            time.sleep(0.5)
+    finally:
+        admin.close()
 
 
 def _measure(
@@ -77,8 +97,9 @@ def _measure(
 ) -> None:
     taken: dict[str, list[float]] = {"tandem": [], "floor": []}
     with tandem.side() as ours, floor(ground) as bare:
+        # Whole rounds to warm up: Tandem has just started anew, and has to find its caches and its consumer group.
         for side in (ours, bare):
-            side.send(Order(TOGETHER, 10))
+            _seconds_for_each(side, entries)
         for _ in range(rounds):
             for side in (ours, bare):
                 seconds = _seconds_for_each(side, entries)

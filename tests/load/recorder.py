@@ -30,6 +30,10 @@ class Committed:
     at: float
 
 
+class RecorderEnded(Exception):
+    """It did not start, or has ended by itself; its log says why."""
+
+
 class Recorder:
     """Ends with its ``with`` block, and if this process ends, because its input does."""
 
@@ -47,7 +51,7 @@ class Recorder:
             )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{command[1:3]} did not start: see {log}")
+            raise RecorderEnded(f"{command[1:3]} did not start: see {log}")
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -60,7 +64,7 @@ class Recorder:
     def committed(self) -> list[Committed]:
         """Entries committed since the last call."""
         if self._process.poll() is not None:
-            raise RuntimeError(f"the recorder has ended: see {self._log}")
+            raise RecorderEnded(f"the recorder has ended: see {self._log}")
         found = []
         while self._committed:
             found.append(self._committed.popleft())
