@@ -118,7 +118,8 @@ def _seconds_for_each(side: Side, entries: int) -> float:
 def _flatness(figure: Figure) -> None:
     """The largest size over the smallest."""
     for side, points in figure.curves.items():
-        figure.add(side, "largest over smallest", "", points[-1][1] / points[0][1])
+        (smallest, first), (largest, last) = points[0], points[-1]
+        figure.add(side, f"{largest:,.0f} over {smallest:,.0f}", "times", last / first)
 
 
 def _search(tandem: Tandem, how_many: int) -> list[float]:
