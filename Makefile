@@ -88,8 +88,9 @@ faults: setup ## The long fault suite: crashes, partitions, restores
 	@TANDEM_LONG=1 $(BIN)/python -m pytest --stack=embedded -q -s -p no:randomly tests/faults
 
 .PHONY: bench
-bench: setup ## Speed against the bare floor, as ratios
-	@$(BIN)/python -m pytest --stack=embedded -q -s -p no:randomly tests/load
+bench: setup ## Speed against the bare floor, as ratios, on both stacks (BENCH=--quick: a look at it running)
+	@$(BIN)/python -m pytest -q -p no:randomly tests/load
+	@PYTHONPATH=tests $(BIN)/python -m load.bench $(BENCH)
 
 .PHONY: compose-check
 compose-check: setup ## Build the images, start docker-compose.yml, play the demo's course on it (needs a Docker engine)
