@@ -544,6 +544,7 @@ def stage(place: Place) -> Iterator[Stage]:
         yield Stage(start, shares, place)
 
 
+@pytest.mark.timeout(1200)  # it ends by its own count of steps
 def test_the_promises_hold_on_every_course(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     counted: dict[str, int] = defaultdict(int)
     course = type("Course", (Course,), {"stage": stage, "counted": counted})
