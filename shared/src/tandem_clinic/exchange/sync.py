@@ -56,13 +56,15 @@ class _Patience:
 
     def __init__(self) -> None:
         self._place = -1
+        self.awaited = 0
+        """The head when the wait began: a log that has come there is moving, however much has been added since."""
         self._due_at: datetime | None = None
         self._rest = GRACE
 
-    def is_over(self, place: int, now: datetime, grace: timedelta) -> bool:
-        """The log is behind at *place*: True when it has been there for *grace*, and then ever less often."""
+    def is_over(self, place: int, head: int, now: datetime, grace: timedelta) -> bool:
+        """The log is at *place*, behind *head*: True when it has been there for *grace*, and then ever less often."""
         if place != self._place or self._due_at is None:
-            self._place, self._due_at, self._rest = place, now + grace, GRACE
+            self._place, self.awaited, self._due_at, self._rest = place, head, now + grace, GRACE
         if now < self._due_at:
             return False
         self._due_at = now + self._rest
@@ -283,8 +285,9 @@ class Sync:
         if self._kafka_works() and not self._peer.push_wanted:
             # Most likely the hub has them, and we have not heard.
             self.step()
-            there, ours = self._uplink_places()
-            if there >= ours:
+            there, _ = self._uplink_places()
+            if there >= self._uplink_patience.awaited:
+                self._uplink_patience.forget()
                 return False
         return self.push()
 
@@ -294,7 +297,8 @@ class Sync:
             self._uplink_patience.forget()
             return False
         at_once = self._peer.push_wanted or not self._kafka_works()
-        return self._uplink_patience.is_over(there, self._clinic.now(), timedelta(0) if at_once else GRACE)
+        grace = timedelta(0) if at_once else GRACE
+        return self._uplink_patience.is_over(there, ours, self._clinic.now(), grace)
 
     def _uplink_places(self) -> tuple[int, int]:
         """How far the hub has come, as far as we know, and how far we."""
@@ -367,7 +371,8 @@ class Sync:
             self._downlink_patience.forget()
             return 0
         grace = GRACE if self._kafka_works() else timedelta(0)
-        return self.read() if self._downlink_patience.is_over(cursor, self._clinic.now(), grace) else 0
+        head, now = self._peer.downlink_head, self._clinic.now()
+        return self.read() if self._downlink_patience.is_over(cursor, head, now, grace) else 0
 
     def read(self) -> int:
         """Fetch and apply every row that is missing here; how many there were. Raises Refusal if the hub is away."""
