@@ -94,7 +94,7 @@ def _decided(
     return decided
 
 
-def _hold_under(tx: Transaction, entry_id: str, permission_id: str, version: int) -> None:
+def _hold_under(tx: Transaction, entry_id: str, permission_id: str | None, version: int | None) -> None:
     tx.execute(
         update(received_entry)
         .where(received_entry.c.entry_id == entry_id)
