@@ -307,6 +307,30 @@ class Course(RuleBasedStateMachine):
         if at_once:
             self.hurry(name)
 
+    @rule(share=ANY, side=ANY, content=ANY, only_hold=st.booleans())
+    def change_a_mind(self, share: int, side: int, content: int, only_hold: bool) -> None:
+        """Permitted, released and taken back at once, before the other side has fetched it."""
+        chosen: Share = pick(self.shares, share)
+        name = pick(chosen.sides, side)
+        clinic = self.clinic(name)
+        permission_id = self.attempt(
+            lambda: clinic.grants(chosen.referred, CATEGORIES),
+            "EPISODE_CLOSED",
+            "PATIENT_NOT_LINKED",
+            "EPISODE_NOT_FOUND",
+        )
+        if permission_id is None:
+            return
+        chosen.permissions.append(permission_id)
+        self.hurry(name)
+        self.record_one(share, side, content, 0, 1)
+        self.hurry(name)
+        self.attempt(
+            lambda: clinic.holds(permission_id) if only_hold else clinic.revokes(permission_id),
+            "PERMISSION_OVER",
+        )
+        self.hurry(name)
+
     @rule(way=ANY, patient=ANY)
     def refer(self, way: int, patient: int) -> None:
         if len(self.shares) >= 6:

@@ -368,3 +368,64 @@ def test_found_a_closing_move_does_not_wait_for_what_was_recorded_after_it(
     juniper.records(shared.patient_id, a_score(network))
     every_promise(network)
     assert network.oracle.referrals[shared.referral_id].state == "cancelled"
+
+
+def test_found_what_was_entered_in_error_is_taken_anew_when_a_revocation_had_emptied_it(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """The revocation removed its content and left it marked as in error; given anew, it was taken for one already here."""
+    juniper.grants(shared, {VITALS})
+    also = juniper.grants(shared, {VITALS})
+    network.settle()
+    recorded = juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    juniper.do(take_back_entry, recorded.record_id)
+    bring_by_kafka(network, juniper, riverbend)
+    juniper.revokes(also)
+    juniper.node.journal.step()
+    every_promise(network)
+    given = [entry for entry in network.oracle.entries.values() if entry.category == VITALS]
+    assert [[each.voided for each in entry.releases] for entry in given] == [["revoked", ""]] * 2
+    patient_id = riverbend.takes_in(shared)
+    items = [item for item in riverbend.plan(patient_id) if item.category == VITALS]
+    assert [(item.state, item.content) for item in items] == [("entered-in-error", {})]
+
+
+def test_found_what_a_person_has_read_stays_read_when_it_is_given_anew(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    """It was taken for something new, which the next revocation removed although a person had acted on it."""
+    first, also = juniper.grants(shared, {VITALS}), juniper.grants(shared, {VITALS})
+    network.settle()
+    recorded = juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    bring_by_kafka(network, juniper, riverbend)
+    patient_id = riverbend.takes_in(shared)
+    (read,) = (item for item in riverbend.plan(patient_id) if item.category == VITALS)
+    network.oracle.read(recorded.entry_ids[0], network.clock.now())
+    network.advance(1)
+    for permission, seen in ((also, 1), (first, 0)):
+        juniper.revokes(permission)
+        juniper.node.journal.step()
+        bring_by_kafka(network, juniper, riverbend)
+        assert len(riverbend.sees(VITALS)) == seen
+    assert [each.voided for each in network.oracle.entries[recorded.entry_ids[0]].releases] == ["revoked"] * 2
+    every_promise(network)
+    (shown,) = (item for item in riverbend.plan(patient_id) if item.category == VITALS)
+    assert (shown.state, shown.content) == ("revoked", read.content)
+    assert (shown.received_at, shown.first_read_at) == (read.received_at, read.received_at)
+
+
+def test_found_what_a_revocation_has_emptied_is_not_read_by_looking_at_the_plan(
+    network: WatchedNetwork, juniper: SimulatedClinic, riverbend: SimulatedClinic, shared: Referred
+) -> None:
+    permission = juniper.grants(shared, {VITALS})
+    network.settle()
+    juniper.records(shared.patient_id, one_of_every_kind()["vitals"])
+    bring_by_kafka(network, juniper, riverbend)
+    juniper.revokes(permission)
+    juniper.node.journal.step()
+    network.settle()
+    patient_id = riverbend.takes_in(shared)
+    for _ in range(2):
+        (shown,) = (item for item in riverbend.plan(patient_id) if item.category == VITALS)
+        assert (shown.state, shown.content, shown.first_read_at) == ("revoked", {}, None)
+    every_promise(network)

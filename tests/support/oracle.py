@@ -333,6 +333,7 @@ class Oracle:
         entry = self.entries[entry_id]
         gone = bool(entry.releases) and any(each.voided for each in entry.releases)
         hold("P3", gone, f"{by} lost {entry_id}, which nobody had withdrawn")
+        hold("P2", entry.read_at is None, f"{by} lost {entry_id}, which a person had read")
         entry.held_by_recipient = False
 
     def read(self, entry_id: str, at: datetime) -> None:

@@ -230,9 +230,24 @@ def _sealings(tx: Transaction, *where: object, limit: int = 10_000) -> list[Seal
     return [Sealing(**row._mapping) for row in tx.all(query)]
 
 
-def received_states(tx: Transaction, entry_ids: Collection[str]) -> dict[str, str]:
-    query = select(received_entry.c.entry_id, received_entry.c.state)
-    return {row.entry_id: row.state for row in tx.all(query.where(received_entry.c.entry_id.in_(entry_ids)))}
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A received entry that is here, or was."""
+
+    state: str
+    has_content: bool
+
+
+def known_received(tx: Transaction, entry_ids: Collection[str]) -> dict[str, Known]:
+    query = select(
+        received_entry.c.entry_id,
+        received_entry.c.state,
+        (received_entry.c.content != b"").label("has_content"),
+    )
+    return {
+        row.entry_id: Known(row.state, bool(row.has_content))
+        for row in tx.all(query.where(received_entry.c.entry_id.in_(entry_ids)))
+    }
 
 
 def remove_received(tx: Transaction, entry_ids: Collection[str]) -> None:
@@ -313,9 +328,17 @@ def mark_revoked(tx: Transaction, entry_ids: list[str]) -> None:
 
 
 def forget(tx: Transaction, entry_ids: list[str]) -> None:
-    """Remove the content of received entries; that they came, and went, stays known."""
+    """Remove the content of received entries; that they came, and went, stays known.
+
+    They are revoked from whatever state they were in: what was entered in error has nothing left to hide, and is taken
+    anew when it is given anew.
+    """
     if entry_ids:
-        tx.execute(update(received_entry).where(received_entry.c.entry_id.in_(entry_ids)).values(content=b""))
+        tx.execute(
+            update(received_entry)
+            .where(received_entry.c.entry_id.in_(entry_ids))
+            .values(content=b"", state="revoked")
+        )
 
 
 def follow_successors(tx: Transaction, entry_ids: Collection[str]) -> None:

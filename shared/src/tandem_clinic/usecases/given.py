@@ -1,12 +1,12 @@
 """Under which permission we hold what a partner gave: it is marked when none is left, and no longer when there is one again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from tandem.exchange.v1.exchange_pb2 import EntryLabels
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased
 from tandem_care.categories import Purpose
 from tandem_care.permission import Decision, Question, decide
 from tandem_clinic.clinic import Clinic
@@ -28,7 +28,7 @@ def mark_without_permission(tx: Transaction, clinic: Clinic, permission_id: str,
     unpermitted = []
     for row, decision in _decided(tx, clinic, episode_id, rows):
         if decision.permitted:
-            _hold_under(tx, row.entry_id, decision)
+            _hold_under(tx, row.entry_id, decision.permission_id, decision.version)
         else:
             unpermitted.append(row.entry_id)
     entries.mark_revoked(tx, unpermitted)
@@ -46,9 +46,18 @@ def lift_marks(tx: Transaction, clinic: Clinic, episode_id: str) -> None:
     permitted = []
     for row, decision in _decided(tx, clinic, episode_id, rows):
         if decision.permitted:
-            _hold_under(tx, row.entry_id, decision)
+            _hold_under(tx, row.entry_id, decision.permission_id, decision.version)
             permitted.append(row.entry_id)
     entries.lift_revocation(tx, permitted)
+
+
+def lift_released_anew(tx: Transaction, released: Sequence[EntryReleased]) -> None:
+    """What was withdrawn after a person had read it, and has stayed here, is as it was before, with who read it when."""
+    entry_ids = []
+    for each in released:
+        entry_ids.append(each.entry.labels.entry_id)
+        _hold_under(tx, entry_ids[-1], each.permission_id, each.permission_version)
+    entries.lift_revocation(tx, entry_ids)
 
 
 def _decided(
@@ -85,9 +94,9 @@ def _decided(
     return decided
 
 
-def _hold_under(tx: Transaction, entry_id: str, decision: Decision) -> None:
+def _hold_under(tx: Transaction, entry_id: str, permission_id: str | None, version: int | None) -> None:
     tx.execute(
         update(received_entry)
         .where(received_entry.c.entry_id == entry_id)
-        .values(permission_id=decision.permission_id, permission_version=decision.version)
+        .values(permission_id=permission_id, permission_version=version)
     )

@@ -139,7 +139,7 @@ def permission_revoked(tx: Transaction, clinic: Clinic, told: PermissionRevoked)
         given.mark_without_permission(tx, clinic, told.permission_id, told.episode_id)
     voided = list(told.voided_entry_ids)
     kept = entries.read_by_a_person(tx, voided)
-    entries.mark_revoked(tx, voided)
+    entries.mark_revoked(tx, kept)
     entries.forget(tx, [entry_id for entry_id in voided if entry_id not in kept])
     audit.note(
         tx,
@@ -199,13 +199,17 @@ class Opened:
 def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) -> None:
     """Keep those that are new. An amendment or withdrawal takes effect on what it is about, whichever of the two came first."""
     now = clinic.now()
-    states = entries.received_states(tx, [each.released.entry.labels.entry_id for each in opened])
-    # Voided on their way, and released anew by another permission.
-    entries.remove_received(tx, [entry_id for entry_id, state in states.items() if state == "revoked"])
+    known = entries.known_received(tx, [each.released.entry.labels.entry_id for each in opened])
+    # Voided on their way, and released anew by another permission; what a person had read has stayed.
+    revoked = {entry_id: each.has_content for entry_id, each in known.items() if each.state == "revoked"}
+    entries.remove_received(tx, [entry_id for entry_id, is_kept in revoked.items() if not is_kept])
+    given.lift_released_anew(
+        tx, [each.released for each in opened if revoked.get(each.released.entry.labels.entry_id)]
+    )
     fresh: dict[str, Opened] = {}
     for each in opened:
         entry_id = each.released.entry.labels.entry_id
-        if states.get(entry_id, "revoked") == "revoked":
+        if entry_id not in known or revoked.get(entry_id) is False:
             fresh.setdefault(entry_id, each)
     entries.add_received(tx, clinic.vault, [(each.released, each.content) for each in fresh.values()], now)
     amended = {each.released.entry.labels.amends_entry_id for each in fresh.values()} - {""}

@@ -117,7 +117,7 @@ def _note_reading(
     if by.roles <= {Role.INTEGRATION}:
         # An EHR fetching the plan is not a person reading it.
         return
-    shown = [each.entry_id for each in received if each.state != "entered-in-error"]
+    shown = [each.entry_id for each in received if each.content and each.state != "entered-in-error"]
     for entry_id in entries.note_first_read(tx, shown, now):
         audit.note(tx, "first-read", now, by=by, patient_id=patient_id, subject_id=entry_id)
 
