@@ -88,9 +88,9 @@ class WatchedNetwork(Network):
     """Everything happens before the oracle's eyes, in what it is continued by, too."""
 
     def __init__(self, directory: Path, database_of: Callable[[str], str]) -> None:
-        self.memory = MemoryTransport()
-        self.oracle = Oracle()
-        self.watch = _Watch(self, Seen())
+        self.memory = self.new_broker()
+        self.oracle = self.new_oracle()
+        self.watch = self.new_watch(Seen())
         self.partnerships: dict[frozenset[str], str] = {}
         super().__init__(directory, database_of, self.memory)
 
@@ -98,13 +98,22 @@ class WatchedNetwork(Network):
     def member(self) -> type[SimulatedClinic]:
         return WatchedClinic
 
+    def new_broker(self) -> MemoryTransport:
+        return MemoryTransport()
+
+    def new_oracle(self) -> Oracle:
+        return Oracle()
+
+    def new_watch(self, seen: "Seen") -> "Watch":
+        return Watch(self, seen)
+
     def continued(self, copy_of: Callable[[str], str]) -> "WatchedNetwork":
         twin = super().continued(copy_of)
         assert isinstance(twin, WatchedNetwork)
         assert isinstance(twin.transport, MemoryTransport)
         twin.memory = twin.transport
         twin.oracle = deepcopy(self.oracle)
-        twin.watch = _Watch(twin, deepcopy(self.watch.seen))
+        twin.watch = twin.new_watch(deepcopy(self.watch.seen))
         return twin
 
     def _new_hub(self, *, create: bool = False) -> Hub:
@@ -176,7 +185,7 @@ class WatchedClinic(SimulatedClinic):
         return done
 
 
-def _watch_of(clinic: SimulatedClinic) -> "_Watch":
+def _watch_of(clinic: SimulatedClinic) -> "Watch":
     assert isinstance(clinic.network, WatchedNetwork)
     return clinic.network.watch
 
@@ -227,7 +236,7 @@ class Seen:
     held: dict[str, dict[str, _Held]] = field(default_factory=dict)
 
 
-class _Watch:
+class Watch:
     def __init__(self, network: WatchedNetwork, seen: Seen) -> None:
         self.network = network
         self.seen = seen
