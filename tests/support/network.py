@@ -147,14 +147,21 @@ class Network:
 
     def clinic(self, name: str, role: str, **settings: Any) -> "SimulatedClinic":
         """Registered, with keys published."""
+        self.register(name, role, **settings)
+        return self.start_clinic(name, allows_treatment_basis=settings.get("allows_treatment_basis", False))
+
+    def register(self, name: str, role: str, **settings: Any) -> None:
         profile = directory_pb2.Practice(
             practice_id=name, display_name=name.title(), roles=[role], **settings
         )
         self._directory_of_hub.RegisterPractice(
             directory_pb2.RegisterPracticeRequest(request_id=new_id("req"), practice=profile), timeout=30
         )
+
+    def start_clinic(self, name: str, *, allows_treatment_basis: bool = False) -> "SimulatedClinic":
+        """Its service alone: whether the hub's operator has registered it is another matter."""
         clinic = self.member(
-            self, name, self._database_of(name), allows_treatment_basis=profile.allows_treatment_basis
+            self, name, self._database_of(name), allows_treatment_basis=allows_treatment_basis
         )
         self.clinics[name] = clinic
         self.settle()

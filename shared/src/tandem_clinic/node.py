@@ -91,7 +91,7 @@ class ClinicNode:
     def _new_feed(self, transport: Transport) -> KafkaFeed:
         name = downlink(self.clinic.practice_id)
         cursor = exchange.cursor
-        with self.clinic.db.reading() as tx:
+        with self.clinic.db.glancing() as tx:
             row = tx.first(select(cursor.c.kafka_offset).where(cursor.c.log == name))
         transport.ensure_topics([name])
         subscription = transport.subscribe_one(name, 0 if row is None else row.kafka_offset)

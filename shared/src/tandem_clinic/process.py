@@ -18,10 +18,13 @@ from tandem.exchange.v1 import exchange_pb2
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.hub.gateway import Gateway
+from tandem_clinic.hub.journal import COMMANDS
 from tandem_clinic.node import ClinicNode
 from tandem_clinic.settings import ROLES, ClinicSettings
+from tandem_clinic.store import worklist
 from tandem_clinic.store.vault import Vault
 from tandem_platform.clock import SystemClock
+from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.transport.configured import transport_for
 from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain
 from tandem_platform.rpc.client import SecureChannel, retry_safe_methods, secure_channel
@@ -168,14 +171,14 @@ def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
     loops = []
     if "clock" in roles:
         loops += [
-            Loop("upkeep", node.upkeep.step, 1.0, wakeup),
-            Loop("journal", node.journal.step, 1.0, wakeup),
+            Loop("upkeep", node.upkeep.step, 1.0, wakeup(worklist.SERVICE)),
+            Loop("journal", node.journal.step, 1.0, wakeup(COMMANDS)),
         ]
     if "relay" in roles:
         if node.relay is not None:
-            loops.append(Loop("relay", node.relay.step, 1.0, wakeup))
+            loops.append(Loop("relay", node.relay.step, 1.0, wakeup(ROWS)))
         # Kafka has its time first: to look after every commit would be for nothing.
-        loops.append(Loop("push", node.step_push, 0.1, None if node.has_kafka else wakeup))
+        loops.append(Loop("push", node.step_push, 0.1, None if node.has_kafka else wakeup(ROWS)))
     if "reader" in roles:
         sync = Loop(
             "sync",

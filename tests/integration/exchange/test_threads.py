@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from tandem_clinic.process import _loops as loops_of_clinic
 from tandem_clinic.settings import ROLES as CLINIC_ROLES
 from tandem_clinic.store.tables import received_entry
+from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.transport.memory import losing
 from tandem_platform.lifecycle import Loop, drain
 from tandem_referral.bootstrap import _loops as loops_of_hub
@@ -58,10 +59,10 @@ def seconds_to_the_partner(course: Course) -> float:
     arrived = len(course.seen())
     course.scores(arrived)
     started = time.monotonic()
-    seen = course.riverbend.db.wakeup.count
+    seen = course.riverbend.db.wakeup(ROWS).count
     while _count(course) <= arrived:
         assert time.monotonic() - started < 30, "the entry does not arrive"
-        seen = course.riverbend.db.wakeup.wait(seen, 0.01)
+        seen = course.riverbend.db.wakeup(ROWS).wait(seen, 0.01)
     return time.monotonic() - started
 
 

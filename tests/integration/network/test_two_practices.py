@@ -8,6 +8,7 @@ import pytest
 from support.care_examples import a_dosing_session, a_phq9
 from support.network import Network, Referred, SimulatedClinic
 from tandem_care.categories import Category
+from tandem_clinic.store import worklist
 
 SCORES = Category.SCALE_SCORE
 DOSES = Category.MEDICATION_MONITORING
@@ -41,6 +42,18 @@ def shared(network: Network, juniper: SimulatedClinic, riverbend: SimulatedClini
     riverbend.moves(referred, "accept")
     network.settle()
     return referred
+
+
+def test_a_clinic_that_starts_before_it_is_registered_is_known_as_soon_as_it_is(
+    network: Network, juniper: SimulatedClinic
+) -> None:
+    early = network.start_clinic("early")
+    network.register("early", "therapy_provider")
+    network.advance(5)
+    network.settle()
+    assert juniper.partners_with(early)
+    with early.db.reading() as tx:
+        assert [item.kind for item in worklist.waiting(tx) if item.kind == "command-refused"] == []
 
 
 def test_what_the_patient_permits_is_seen_by_the_partner(

@@ -16,7 +16,7 @@ from tandem_clinic.domain.refusals import ContentInvalid, MoveNotAllowed, Patien
 from tandem_clinic.hub import journal
 from tandem_clinic.store import episodes, referrals, worklist
 from tandem_clinic.usecases import referrals as usecases
-from tandem_clinic.usecases.incoming import entry_received, referral_changed
+from tandem_clinic.usecases.incoming import Opened, entries_received, referral_changed
 from tandem_platform.errors import Refusal
 from tandem_platform.ids import new_id
 
@@ -64,7 +64,7 @@ def receives_identity(clinic: AClinic, referral_id: str) -> None:
     labels.authored_at.FromDatetime(NOON)
     released = EntryReleased(entry=SealedEntry(labels=labels), permission_id=new_id("perm"))
     with clinic.db.transaction() as tx:
-        entry_received(tx, clinic.clinic, released, to_json(an_identity()).encode())
+        entries_received(tx, clinic.clinic, [Opened(released, to_json(an_identity()).encode(), "")])
 
 
 def moves(clinic: AClinic, referral_id: str, move: Move, **details: str) -> None:

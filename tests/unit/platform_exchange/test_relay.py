@@ -196,6 +196,6 @@ def test_logs_that_may_not_leave_yet_stay(writer: Writer, transport: MemoryTrans
 
 
 def test_a_commit_wakes_the_relay(writer: Writer) -> None:
-    seen = writer.database.wakeup.count
+    seen = writer.database.wakeup(log.ROWS).count
     writer.words(["a"])
-    assert writer.database.wakeup.wait(seen, 0) != seen
+    assert writer.database.wakeup(log.ROWS).wait(seen, 0) != seen

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from support.logs import effect
@@ -195,24 +195,63 @@ def test_a_real_deadlock_is_resolved_and_both_are_done(database: Database) -> No
         assert {tuple(sorted(row.word)) for row in tx.all(select(effect.c.word))} == {("a", "b")}
 
 
-def test_a_lost_word_to_other_processes_does_not_undo_a_commit(database: Database) -> None:
+def test_connections_that_the_server_ended_while_they_idled_are_replaced_unseen(
+    database: Database,
+) -> None:
     if database.is_sqlite:
-        pytest.xfail("on SQLite nothing is sent: other processes look at data_version")
+        pytest.xfail("SQLite has no server that could end a connection")
+    wary = Database(database.url, database.metadata, ping_after_idle=0.0)
+    with wary.transaction() as tx:
+        add(tx, 1)
+    _cut_connections(database)
+    with wary.glancing() as tx:
+        assert tx.first(select(effect.c.number)) is not None
+    _cut_connections(database)
+    with wary.transaction() as tx:
+        add(tx, 2)
+    assert numbers(wary) == [1, 2]
+    wary.close()
+
+
+def test_a_connection_that_is_cut_in_use_fails_one_transaction_and_no_more(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.xfail("SQLite has no server that could end a connection")
     with database.transaction() as tx:
         add(tx, 1)
-        tx.after_commit(lambda: _cut_connections(database))
-        tx.after_commit(database.notify)
-    assert numbers(database) == [1]
+    _cut_connections(database)
+    with pytest.raises(DBAPIError), database.transaction() as tx:
+        add(tx, 2)
+    with database.transaction() as tx:
+        add(tx, 3)
+    assert numbers(database) == [1, 3]
+
+
+def test_glances_see_what_is_committed_and_leave_nothing_open(database: Database) -> None:
+    with database.transaction() as tx:
+        add(tx, 1)
+    with database.glancing() as tx:
+        assert tx.first(select(effect.c.number)) is not None
+        with database.transaction() as other:
+            add(other, 2)
+        assert len(tx.all(select(effect.c.number))) == 2
+    with database.reading() as tx:
+        before = tx.all(select(effect.c.number))
+        with database.transaction() as other:
+            add(other, 3)
+        assert tx.all(select(effect.c.number)) == before
 
 
 def _cut_connections(database: Database) -> None:
-    with database.engine.connect() as connection:
+    """As a restarted server leaves them."""
+    operator = create_engine(database.url)
+    with operator.connect() as connection:
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+    operator.dispose()
 
 
 def test_a_row_lock_makes_the_second_wait(database: Database) -> None:

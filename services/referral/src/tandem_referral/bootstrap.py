@@ -10,6 +10,7 @@ from cryptography import x509
 from flask import Flask
 
 from tandem_platform.clock import SystemClock
+from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.transport.configured import transport_for
 from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain
 from tandem_platform.rpc.identity import PeerIdentity, RevokedSerials
@@ -23,6 +24,7 @@ from tandem_platform.web.health import add_health
 from tandem_platform.web.server import HttpServer
 from tandem_referral.hub import Hub
 from tandem_referral.settings import ROLES, HubSettings
+from tandem_referral.store.sync import SWEEPS
 from tandem_referral.store.tables import metadata
 from tandem_referral.usecases.directory import KeyTrust
 
@@ -118,12 +120,12 @@ def _loops(hub: Hub, roles: tuple[str, ...]) -> list[Loop]:
     wakeup = hub.database.wakeup
     loops = []
     if "relay" in roles and hub.relay is not None:
-        loops.append(Loop("relay", hub.relay.step, 1.0, wakeup))
+        loops.append(Loop("relay", hub.relay.step, 1.0, wakeup(ROWS)))
     if "reader" in roles:
         if hub.feed is not None:
             feed = hub.feed
             loops.append(Loop("uplink-feed", lambda: feed.step(0.2), 0.0))
-        loops.append(Loop("sweeper", hub.sweeper.step, 1.0, wakeup))
+        loops.append(Loop("sweeper", hub.sweeper.step, 1.0, wakeup(SWEEPS)))
     if "clock" in roles:
         loops += [Loop("ticker", hub.ticker.step, 0.5), Loop("roots", hub.roots.step, 1.0)]
     return loops

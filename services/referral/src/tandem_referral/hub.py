@@ -167,7 +167,7 @@ class UplinkFeed:
         return self._feed is not None and self._feed.step(timeout)
 
     def _look(self, now: datetime) -> None:
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             topics = frozenset(uplink(practice_id) for practice_id in practices.all_ids(tx))
             rescued = sync.rescued_total(tx)
         if self._feed is not None and rescued > self._rescued_before:
@@ -205,7 +205,7 @@ class Sweeper:
 
     def step(self) -> bool:
         """One chunk of every scope that is due. True if there may be more."""
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             due = entries.sweeps(tx)
         for scope in due:
             self._database.run(partial(self._sweep, scope=scope))

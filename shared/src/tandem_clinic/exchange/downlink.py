@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_care import entry_kinds
 from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import episodes, partners
-from tandem_clinic.store.tables import received_entry, revocation_known
+from tandem_clinic.store.tables import revocation_known
 from tandem_clinic.usecases import incoming, wraps
 from tandem_platform.audit.roots import root_fault
 from tandem_platform.exchange import log
@@ -52,44 +52,64 @@ class DownlinkHandler:
         return None
 
     def apply(self, tx: Transaction, items: Sequence[Item]) -> None:
-        """In order; receipts for all entries of the batch go out as one row for each origin."""
-        received: dict[str, list[pb.SealedEntry]] = {}
+        """In order; neighbouring entries are dealt with together, and one row for each origin tells of their receipt."""
+        batch = _Batch(tx, self._clinic)
+        together: list[pb.EntryReleased] = []
         for item in items:
             content = item.body.WhichOneof("content") or ""
             if content == "entry_released":
-                self._take_entry(tx, item.body.entry_released, received)
-            elif content in _NEWS:
-                told = getattr(item.body, content)
-                self._prove(tx, content, told)
-                _NEWS[content](tx, self._clinic, told)
-            else:
+                together.append(item.body.entry_released)
+                continue
+            if content not in _NEWS:
                 raise RowFault("not-for-a-downlink")
-        for origin, sealed in sorted(received.items()):
-            body = pb.RowBody(entries_received=sign_received(self._clinic.keys, origin, sealed))
-            log.stage(tx, self._clinic.uplink, body, at=self._clinic.now())
+            batch.take_entries(together)
+            together = []
+            told = getattr(item.body, content)
+            batch.prove(content, told)
+            _NEWS[content](tx, self._clinic, told)
+        batch.take_entries(together)
+        batch.send_receipts()
 
-    def _take_entry(
-        self, tx: Transaction, released: pb.EntryReleased, received: dict[str, list[pb.SealedEntry]]
-    ) -> None:
-        labels = released.entry.labels
-        if _is_revoked(tx, released.permission_id, released.permission_version):
+
+class _Batch:
+    """What one transaction takes from the downlink."""
+
+    def __init__(self, tx: Transaction, clinic: Clinic) -> None:
+        self._tx = tx
+        self._clinic = clinic
+        self._bundles: dict[str, KeyBundle] = {}
+        self._received: dict[str, list[pb.SealedEntry]] = {}
+
+    def take_entries(self, released: Sequence[pb.EntryReleased]) -> None:
+        if not released:
             return
-        content = self._opened(tx, released.entry)
-        episode = episodes.find(tx, labels.episode_id)
-        if episode is None:
-            raise RowFault("unknown-episode")
-        if episode.partner_practice_id != labels.origin_practice_id:
-            raise RowFault("not-the-episodes-partner")
-        known = tx.first(select(received_entry.c.state).where(received_entry.c.entry_id == labels.entry_id))
-        if known is not None and known.state == "revoked":
-            # Voided on its way, and released anew by another permission.
-            tx.execute(received_entry.delete().where(received_entry.c.entry_id == labels.entry_id))
-        incoming.entry_received(tx, self._clinic, released, content)
-        received.setdefault(labels.origin_practice_id, []).append(released.entry)
+        revoked = _revocations(self._tx, {each.permission_id for each in released})
+        known = episodes.found(self._tx, {each.entry.labels.episode_id for each in released})
+        opened: list[incoming.Opened] = []
+        for each in released:
+            if revoked.get(each.permission_id, 0) > each.permission_version:
+                # Sync has told of a revocation that this copy does not know of yet.
+                continue
+            labels = each.entry.labels
+            content = self._opened(each.entry)
+            episode = known.get(labels.episode_id)
+            if episode is None:
+                raise RowFault("unknown-episode")
+            if episode.partner_practice_id != labels.origin_practice_id:
+                raise RowFault("not-the-episodes-partner")
+            opened.append(incoming.Opened(each, content, episode.patient_id or ""))
+            self._received.setdefault(labels.origin_practice_id, []).append(each.entry)
+        incoming.entries_received(self._tx, self._clinic, opened)
 
-    def _opened(self, tx: Transaction, sealed: pb.SealedEntry) -> bytes:
+    def send_receipts(self) -> None:
+        clinic = self._clinic
+        for origin, sealed in sorted(self._received.items()):
+            body = pb.RowBody(entries_received=sign_received(clinic.keys, origin, sealed))
+            log.stage(self._tx, clinic.uplink, body, at=clinic.now())
+
+    def _opened(self, sealed: pb.SealedEntry) -> bytes:
         """The content, proven and readable, or the fault of whoever sealed it."""
-        origin = self._bundle(tx, sealed.labels.origin_practice_id)
+        origin = self._bundle(sealed.labels.origin_practice_id)
         try:
             content = open_entry(sealed, self._clinic.keys, origin)
             category = entry_kinds.from_json(content).category
@@ -101,30 +121,37 @@ class DownlinkHandler:
             raise RowFault("category-differs")
         return content
 
-    def _prove(self, tx: Transaction, content: str, told: Any) -> None:
+    def prove(self, content: str, told: Any) -> None:
         """What somebody else than the log's writer signed, or signed for good, is checked by its own signature."""
         if content == "receipt_returned":
             try:
-                verify_received(told, self._bundle(tx, told.recipient_practice_id), self._clinic.now())
+                verify_received(told, self._bundle(told.recipient_practice_id), self._clinic.now())
             except SealBroken as broken:
                 raise _fault(broken) from None
-        elif content == "audit_root_published" and root_fault(self._bundle(tx, HUB), told) is not None:
+        elif content == "audit_root_published" and root_fault(self._bundle(HUB), told) is not None:
             raise RowFault("root-not-signed-by-hub")
 
-    def _bundle(self, tx: Transaction, practice_id: str) -> KeyBundle:
-        bundle = partners.Pins(tx, self._clinic.clock).get(practice_id)
-        if bundle is None:
-            raise RowFault("keys-not-pinned")
-        return bundle
+    def _bundle(self, practice_id: str) -> KeyBundle:
+        if practice_id not in self._bundles:
+            bundle = partners.Pins(self._tx, self._clinic.clock).get(practice_id)
+            if bundle is None:
+                raise RowFault("keys-not-pinned")
+            self._bundles[practice_id] = bundle
+        return self._bundles[practice_id]
 
 
 def _fault(broken: SealBroken) -> RowFault:
     return RowFault(broken.reason.lower().replace("_", "-"))
 
 
-def _is_revoked(tx: Transaction, permission_id: str, version: int) -> bool:
-    """Whether Sync has told of a revocation that this copy does not know of yet."""
-    query = select(revocation_known.c.number).where(
-        revocation_known.c.permission_id == permission_id, revocation_known.c.permission_version > version
+def _revocations(tx: Transaction, permission_ids: set[str]) -> dict[str, int]:
+    """The highest version of each of these permissions at which Sync has told of its revocation."""
+    query = (
+        select(
+            revocation_known.c.permission_id,
+            func.max(revocation_known.c.permission_version).label("permission_version"),
+        )
+        .where(revocation_known.c.permission_id.in_(permission_ids - {""}))
+        .group_by(revocation_known.c.permission_id)
     )
-    return bool(permission_id) and tx.first(query) is not None
+    return {row.permission_id: row.permission_version for row in tx.all(query)}

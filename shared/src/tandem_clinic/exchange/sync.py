@@ -298,7 +298,7 @@ class Sync:
     def _uplink_places(self) -> tuple[int, int]:
         """How far the hub has come, as far as we know, and how far we."""
         cursor = self._peer.uplink_cursor
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             there = log.acknowledged(tx, self._clinic.uplink) if cursor is None else cursor.sequence
             return there, log.head_of(tx, self._clinic.uplink).sequence
 
@@ -348,7 +348,7 @@ class Sync:
 
     def _waits_for_our_queue(self, row: pb.LogRow) -> bool:
         after = pb.RowBody.FromString(row.body).after_request_id if row.body else ""
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             awaited = journal.find(tx, after) if after else None
         return awaited is not None and awaited.state == "queued"
 
@@ -360,7 +360,7 @@ class Sync:
 
     def fetch_missing(self) -> int:
         """Read if Kafka has not moved the downlink in time; how many rows came. Raises Refusal if the hub is away."""
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             cursor = cursor_of(tx, downlink(self._clinic.practice_id)).sequence
         if cursor >= self._peer.downlink_head:
             self._downlink_patience.forget()
@@ -375,7 +375,7 @@ class Sync:
         fetched = 0
         with self._reading:
             while True:
-                with clinic.db.reading() as tx:
+                with clinic.db.glancing() as tx:
                     cursor = cursor_of(tx, name)
                 request = pb.ReadRequest(after=cursor.to_message(), limit=BATCH_ROWS)
                 answer = clinic.gateway.ask(clinic.gateway.exchange.Read, request)

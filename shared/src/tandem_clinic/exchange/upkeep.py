@@ -60,7 +60,7 @@ class Upkeep:
         if self._reconsidered_at is not None and now - self._reconsidered_at < RECONSIDER_EVERY:
             return False
         self._reconsidered_at = now
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             if not worklist.of_service(tx, [WRAP_WANTED]):
                 return False
         return self._clinic.db.run(lambda tx: give_wanted_wraps(tx, self._clinic))
@@ -79,7 +79,7 @@ class Upkeep:
         return True
 
     def _fetch_wanted(self) -> bool:
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             wanted = worklist.of_service(tx, self._wanted)
         for item in wanted:
             self._wanted[item.kind](self._clinic, item.subject_id)

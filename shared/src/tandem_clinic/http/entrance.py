@@ -119,7 +119,7 @@ def staff_with(of: Clinic, authorization: str) -> Staff:
     scheme, _, token = authorization.partition(" ")
     if scheme.casefold() != "bearer" or not token.isascii():
         raise TokenMissing
-    with of.db.reading() as tx:
+    with of.db.glancing() as tx:
         found = staff_store.with_token(tx, token.strip(), of.now())
     if found is None:
         raise TokenMissing

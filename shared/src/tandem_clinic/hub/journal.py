@@ -28,6 +28,9 @@ LONGEST_PAUSE: Final = timedelta(seconds=30)
 REPLAY_PATIENCE: Final = timedelta(minutes=10)
 """A replayed command may be refused because the other practice's have not been replayed yet."""
 
+COMMANDS: Final = "commands"
+"""The topic that a commit wakes when it queues."""
+
 ALERT_AFTER: Final = 5
 """Failures in a row, with the hub reachable, after which somebody should look."""
 
@@ -145,7 +148,7 @@ def queue(
             queued_at=clinic.now(),
         )
     )
-    tx.after_commit(tx.database.notify)
+    tx.wake(COMMANDS)
     return request_id
 
 
@@ -216,7 +219,7 @@ def replay_above(tx: Transaction, clinic: Clinic, committed: int) -> int:
     )
     count = len(tx.execute(again).all())
     if count:
-        tx.after_commit(tx.database.notify)
+        tx.wake(COMMANDS)
     return count
 
 
@@ -284,14 +287,14 @@ class Journal:
                 return self._known(request_id)
 
     def _known(self, request_id: str) -> Command:
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             found = find(tx, request_id)
         if found is None:
             raise LookupError(request_id)
         return found
 
     def _send_first(self) -> bool:
-        with self._clinic.db.reading() as tx:
+        with self._clinic.db.glancing() as tx:
             row = tx.first(select(*_COLUMNS).where(_QUEUED).order_by(command.c.position).limit(1))
         if row is None:
             return False

@@ -74,13 +74,7 @@ def _append(tx: Transaction) -> None:
     staging: _Staging = tx.notes.pop(_STAGED, _Staging([]))
     if not staging.rows:
         return
-    insert_new(tx, audit_head, {"chain": _CHAIN, "number": 0, "hash": _START})
-    head = tx.first(
-        select(audit_head.c.number, audit_head.c.hash).where(audit_head.c.chain == _CHAIN), lock="exclusive"
-    )
-    if head is None:
-        raise RuntimeError("the head of the audit chain is missing")
-    number, previous = head.number, bytes(head.hash)
+    number, previous = _lock_head(tx)
     rows = []
     for staged in staging.rows:
         number += 1
@@ -89,6 +83,16 @@ def _append(tx: Transaction) -> None:
         previous = digest
     tx.execute(audit_record.insert(), rows)
     tx.execute(update(audit_head).where(audit_head.c.chain == _CHAIN).values(number=number, hash=previous))
+
+
+def _lock_head(tx: Transaction) -> tuple[int, bytes]:
+    query = select(audit_head.c.number, audit_head.c.hash).where(audit_head.c.chain == _CHAIN)
+    head = tx.first(query, lock="exclusive")
+    if head is None:
+        insert_new(tx, audit_head, {"chain": _CHAIN, "number": 0, "hash": _START})
+        head = tx.first(query, lock="exclusive")
+    assert head is not None
+    return head.number, bytes(head.hash)
 
 
 def _hash(

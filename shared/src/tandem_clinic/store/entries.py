@@ -1,16 +1,17 @@
 """The clinic's own records, what was sealed of them, and what partners gave."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select, update
 
-from tandem.exchange.v1.exchange_pb2 import EntryLabels, SealedEntry
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import own_entry, own_entry_identifier, receipt, received_entry, sealed_entry
 from tandem_clinic.store.vault import Vault
+from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
 
 _OWN = "own_entry.content"
@@ -229,42 +230,43 @@ def _sealings(tx: Transaction, *where: object, limit: int = 10_000) -> list[Seal
     return [Sealing(**row._mapping) for row in tx.all(query)]
 
 
+def received_states(tx: Transaction, entry_ids: Collection[str]) -> dict[str, str]:
+    query = select(received_entry.c.entry_id, received_entry.c.state)
+    return {row.entry_id: row.state for row in tx.all(query.where(received_entry.c.entry_id.in_(entry_ids)))}
+
+
+def remove_received(tx: Transaction, entry_ids: Collection[str]) -> None:
+    if entry_ids:
+        tx.execute(received_entry.delete().where(received_entry.c.entry_id.in_(entry_ids)))
+
+
 def add_received(
-    tx: Transaction,
-    vault: Vault,
-    labels: EntryLabels,
-    content: bytes,
-    content_hash: bytes,
-    *,
-    category: str,
-    authored_at: datetime,
-    permission_id: str,
-    permission_version: int,
-    notice: str,
-    state: str,
-    now: datetime,
-) -> bool:
-    """Whether it is new. Encrypted under the episode's data key: whose it is may not be known yet."""
-    return insert_new(
-        tx,
-        received_entry,
-        {
-            "entry_id": labels.entry_id,
-            "episode_id": labels.episode_id,
-            "origin_practice_id": labels.origin_practice_id,
-            "category": category,
-            "labels": labels.SerializeToString(deterministic=True),
-            "content": vault.encrypt(tx, content, _RECEIVED, labels.entry_id, labels.episode_id),
-            "content_hash": content_hash,
-            "authored_at": authored_at,
-            "state": state,
-            "amends_entry_id": labels.amends_entry_id,
-            "permission_id": permission_id,
-            "permission_version": permission_version,
-            "notice": notice,
-            "received_at": now,
-        },
-    )
+    tx: Transaction, vault: Vault, new: Sequence[tuple[EntryReleased, bytes]], now: datetime
+) -> None:
+    """*new*: what was released, and its content. Encrypted under the episode's data key: whose it is may not be known yet."""
+    rows = []
+    for released, content in new:
+        labels = released.entry.labels
+        rows.append(
+            {
+                "entry_id": labels.entry_id,
+                "episode_id": labels.episode_id,
+                "origin_practice_id": labels.origin_practice_id,
+                "category": words.category_code(labels.category),
+                "labels": labels.SerializeToString(deterministic=True),
+                "content": vault.encrypt(tx, content, _RECEIVED, labels.entry_id, labels.episode_id),
+                "content_hash": released.entry.content_hash,
+                "authored_at": labels.authored_at.ToDatetime(tzinfo=UTC),
+                "state": "entered-in-error" if labels.entered_in_error else "active",
+                "amends_entry_id": labels.amends_entry_id,
+                "permission_id": released.permission_id,
+                "permission_version": released.permission_version,
+                "notice": released.notice,
+                "received_at": now,
+            }
+        )
+    if rows:
+        tx.execute(received_entry.insert(), rows)
 
 
 def received(tx: Transaction, vault: Vault, entry_id: str) -> ReceivedEntry:
@@ -291,8 +293,13 @@ def _received(tx: Transaction, vault: Vault, *where: object) -> list[ReceivedEnt
     return found
 
 
-def set_received_state(tx: Transaction, entry_id: str, state: str) -> None:
-    tx.execute(update(received_entry).where(received_entry.c.entry_id == entry_id).values(state=state))
+def lift_revocation(tx: Transaction, entry_ids: Collection[str]) -> None:
+    """They are as they would be without it."""
+    if entry_ids:
+        tx.execute(
+            update(received_entry).where(received_entry.c.entry_id.in_(entry_ids)).values(state="active")
+        )
+        follow_successors(tx, entry_ids)
 
 
 def mark_revoked(tx: Transaction, entry_ids: list[str]) -> None:
@@ -311,22 +318,22 @@ def forget(tx: Transaction, entry_ids: list[str]) -> None:
         tx.execute(update(received_entry).where(received_entry.c.entry_id.in_(entry_ids)).values(content=b""))
 
 
-def successors_received(tx: Transaction, entry_id: str) -> list[tuple[str, bool]]:
-    """Entries already here that amend or take back *entry_id*: id, and whether it takes it back."""
-    rows = tx.all(
-        select(received_entry.c.entry_id, received_entry.c.labels).where(
-            received_entry.c.amends_entry_id == entry_id
-        )
-    )
-    return [(row.entry_id, EntryLabels.FromString(row.labels).entered_in_error) for row in rows]
-
-
-def state_by_successors(tx: Transaction, entry_id: str) -> str:
-    """What the entries that are here make of *entry_id*."""
-    successors = successors_received(tx, entry_id)
-    if any(in_error for _, in_error in successors):
-        return "entered-in-error"
-    return "amended" if successors else "active"
+def follow_successors(tx: Transaction, entry_ids: Collection[str]) -> None:
+    """Bring these received entries into the state that what amends them, or takes them back, puts them in."""
+    query = select(received_entry.c.amends_entry_id, received_entry.c.labels)
+    amended: set[str] = set()
+    in_error: set[str] = set()
+    for row in tx.all(query.where(received_entry.c.amends_entry_id.in_(entry_ids))):
+        takes_back = EntryLabels.FromString(row.labels).entered_in_error
+        (in_error if takes_back else amended).add(row.amends_entry_id)
+    for state, found, before in (
+        ("entered-in-error", in_error, received_entry.c.state != "entered-in-error"),
+        ("amended", amended - in_error, received_entry.c.state == "active"),
+    ):
+        if found:
+            tx.execute(
+                update(received_entry).where(received_entry.c.entry_id.in_(found), before).values(state=state)
+            )
 
 
 def note_first_read(tx: Transaction, entry_ids: list[str], now: datetime) -> list[str]:
@@ -359,16 +366,46 @@ def shred(tx: Transaction, patient_id: str, episode_ids: list[str]) -> list[str]
     return sealed
 
 
-def add_receipt(
-    tx: Transaction, entry_id: str, recipient_practice_id: str, content_hash: bytes, now: datetime
-) -> bool:
-    return insert_new(
-        tx,
-        receipt,
-        {
-            "entry_id": entry_id,
-            "recipient_practice_id": recipient_practice_id,
-            "content_hash": content_hash,
-            "returned_at": now,
-        },
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a receipt for an entry is held against."""
+
+    content_hash: bytes
+    patient_id: str
+
+
+def sent(tx: Transaction, entry_ids: Collection[str]) -> dict[str, Sent]:
+    query = (
+        select(sealed_entry.c.entry_id, sealed_entry.c.sealed, own_entry.c.patient_id)
+        .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
+        .where(sealed_entry.c.entry_id.in_(entry_ids))
     )
+    return {
+        row.entry_id: Sent(SealedEntry.FromString(row.sealed).content_hash, row.patient_id)
+        for row in tx.all(query)
+    }
+
+
+def add_receipts(
+    tx: Transaction, recipient_practice_id: str, hashes: Mapping[str, bytes], now: datetime
+) -> list[str]:
+    """*hashes*: of the content, by entry. Returns the entries that had no receipt yet."""
+    query = select(receipt.c.entry_id).where(
+        receipt.c.entry_id.in_(list(hashes)), receipt.c.recipient_practice_id == recipient_practice_id
+    )
+    known = {row.entry_id for row in tx.all(query)}
+    fresh = [entry_id for entry_id in hashes if entry_id not in known]
+    if fresh:
+        tx.execute(
+            receipt.insert(),
+            [
+                {
+                    "entry_id": entry_id,
+                    "recipient_practice_id": recipient_practice_id,
+                    "content_hash": hashes[entry_id],
+                    "returned_at": now,
+                }
+                for entry_id in fresh
+            ],
+        )
+    return fresh

@@ -1,5 +1,6 @@
 """Episodes."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
@@ -80,6 +81,11 @@ def get(tx: Transaction, episode_id: str) -> Episode:
 def find(tx: Transaction, episode_id: str) -> Episode | None:
     row = tx.first(select(*_COLUMNS).where(episode.c.episode_id == episode_id))
     return None if row is None else Episode(**row._mapping)
+
+
+def found(tx: Transaction, episode_ids: Collection[str]) -> dict[str, Episode]:
+    query = select(*_COLUMNS).where(episode.c.episode_id.in_(episode_ids))
+    return {row.episode_id: Episode(**row._mapping) for row in tx.all(query)}
 
 
 def of_patient(tx: Transaction, patient_id: str, *, only_open: bool = False) -> list[Episode]:

@@ -1,7 +1,7 @@
 """What waits for a person, and what the clinic's operator should look at."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +28,9 @@ class Item:
     done_at: datetime | None
 
 
+SERVICE = "service"
+"""Whose items the service itself takes care of; also the topic that a commit wakes when it raises one."""
+
 _COLUMNS = tuple(worklist_item.c[name] for name in Item.__slots__)
 
 
@@ -42,6 +45,8 @@ def raise_item(
     **facts: str,
 ) -> None:
     """One item for each kind and subject; an item that was done comes back."""
+    if staff_id == SERVICE:
+        tx.wake(SERVICE)
     values = {
         "item_id": f"item_{secrets.token_hex(13)}",
         "kind": kind,
@@ -65,17 +70,21 @@ def raise_item(
         )
 
 
-def settle(tx: Transaction, kind: str, subject_id: str, now: datetime, by: str = "") -> None:
-    """What the item asked for has happened."""
-    tx.execute(
-        update(worklist_item)
-        .where(
-            worklist_item.c.kind == kind,
-            worklist_item.c.subject_id == subject_id,
-            worklist_item.c.done_at.is_(None),
+def settle(
+    tx: Transaction, kind: str, subject_ids: str | Collection[str], now: datetime, by: str = ""
+) -> None:
+    """What the item, or the items, asked for has happened."""
+    subjects = [subject_ids] if isinstance(subject_ids, str) else list(subject_ids)
+    if subjects:
+        tx.execute(
+            update(worklist_item)
+            .where(
+                worklist_item.c.kind == kind,
+                worklist_item.c.subject_id.in_(subjects),
+                worklist_item.c.done_at.is_(None),
+            )
+            .values(done_at=now, done_by=by)
         )
-        .values(done_at=now, done_by=by)
-    )
 
 
 def finish(tx: Transaction, item_id: str, by: Staff, now: datetime) -> Item:

@@ -43,10 +43,12 @@ def lift_marks(tx: Transaction, clinic: Clinic, episode_id: str) -> None:
             received_entry.c.content != b"",
         )
     )
+    permitted = []
     for row, decision in _decided(tx, clinic, episode_id, rows):
         if decision.permitted:
             _hold_under(tx, row.entry_id, decision)
-            entries.set_received_state(tx, row.entry_id, entries.state_by_successors(tx, row.entry_id))
+            permitted.append(row.entry_id)
+    entries.lift_revocation(tx, permitted)
 
 
 def _decided(

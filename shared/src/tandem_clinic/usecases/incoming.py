@@ -1,6 +1,7 @@
 """What the hub's downlink rows change here. Verified and opened before; in the transaction that moves the cursor."""
 
-from datetime import UTC
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
@@ -186,46 +187,40 @@ def revocation_acknowledged(tx: Transaction, clinic: Clinic, told: RevocationAck
     permissions.change(tx, told.permission_id, acknowledged_at=clinic.now())
 
 
-def entry_received(tx: Transaction, clinic: Clinic, released: EntryReleased, content: bytes) -> bool:
-    """Keep an opened entry; whether it is new. An amendment or withdrawal takes effect on what it is about,
-    whichever of the two came first.
-    """
-    labels = released.entry.labels
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A released entry that was proven and opened. ``patient_id`` is empty until somebody says whose episode it is."""
+
+    released: EntryReleased
+    content: bytes
+    patient_id: str
+
+
+def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) -> None:
+    """Keep those that are new. An amendment or withdrawal takes effect on what it is about, whichever of the two came first."""
     now = clinic.now()
-    state = (
-        "entered-in-error" if labels.entered_in_error else entries.state_by_successors(tx, labels.entry_id)
-    )
-    is_new = entries.add_received(
-        tx,
-        clinic.vault,
-        labels,
-        content,
-        released.entry.content_hash,
-        category=words.category_code(labels.category),
-        authored_at=labels.authored_at.ToDatetime(tzinfo=UTC),
-        permission_id=released.permission_id,
-        permission_version=released.permission_version,
-        notice=released.notice,
-        state=state,
-        now=now,
-    )
-    if not is_new:
-        return False
-    if labels.amends_entry_id:
-        entries.set_received_state(
-            tx, labels.amends_entry_id, "entered-in-error" if labels.entered_in_error else "amended"
+    states = entries.received_states(tx, [each.released.entry.labels.entry_id for each in opened])
+    # Voided on their way, and released anew by another permission.
+    entries.remove_received(tx, [entry_id for entry_id, state in states.items() if state == "revoked"])
+    fresh: dict[str, Opened] = {}
+    for each in opened:
+        entry_id = each.released.entry.labels.entry_id
+        if states.get(entry_id, "revoked") == "revoked":
+            fresh.setdefault(entry_id, each)
+    entries.add_received(tx, clinic.vault, [(each.released, each.content) for each in fresh.values()], now)
+    amended = {each.released.entry.labels.amends_entry_id for each in fresh.values()} - {""}
+    entries.follow_successors(tx, amended | fresh.keys())
+    for entry_id, each in fresh.items():
+        labels = each.released.entry.labels
+        audit.note(
+            tx,
+            "received",
+            now,
+            patient_id=each.patient_id,
+            subject_id=entry_id,
+            origin=labels.origin_practice_id,
+            category=words.category_code(labels.category),
         )
-    episode = episodes.find(tx, labels.episode_id)
-    audit.note(
-        tx,
-        "received",
-        now,
-        patient_id=(episode.patient_id if episode else None) or "",
-        subject_id=labels.entry_id,
-        origin=labels.origin_practice_id,
-        category=words.category_code(labels.category),
-    )
-    return True
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
@@ -239,7 +234,7 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
         "key-bundle-changed",
         told.practice_id,
         clinic.now(),
-        staff_id="service",
+        staff_id=worklist.SERVICE,
         version=str(told.version),
     )
 
@@ -247,24 +242,26 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
 def receipt_returned(tx: Transaction, clinic: Clinic, told: EntriesReceived) -> None:
     """The partner's signed word, verified before, that it holds our entries. A wrong hash is an alarm."""
     now = clinic.now()
+    sent = entries.sent(tx, [item.entry_id for item in told.items])
+    right: dict[str, bytes] = {}
     for item in told.items:
-        found = entries.sealed(tx, item.entry_id)
-        if found is None:
+        if item.entry_id not in sent:
             continue
-        sealed, sealing = found
-        if sealed.content_hash != item.content_hash:
+        if sent[item.entry_id].content_hash == item.content_hash:
+            right[item.entry_id] = item.content_hash
+        else:
             worklist.raise_alert(tx, "receipt-differs", now, item.entry_id)
-            continue
-        if entries.add_receipt(tx, item.entry_id, told.recipient_practice_id, item.content_hash, now):
-            worklist.settle(tx, "receipt-overdue", item.entry_id, now)
-            audit.note(
-                tx,
-                "delivered",
-                now,
-                patient_id=entries.own(tx, clinic.vault, sealing.record_id).patient_id,
-                subject_id=item.entry_id,
-                recipient=told.recipient_practice_id,
-            )
+    fresh = entries.add_receipts(tx, told.recipient_practice_id, right, now)
+    worklist.settle(tx, "receipt-overdue", fresh, now)
+    for entry_id in fresh:
+        audit.note(
+            tx,
+            "delivered",
+            now,
+            patient_id=sent[entry_id].patient_id,
+            subject_id=entry_id,
+            recipient=told.recipient_practice_id,
+        )
 
 
 def audit_root_published(tx: Transaction, clinic: Clinic, told: AuditRootPublished) -> None:

@@ -165,8 +165,12 @@ def resume_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_i
 
 
 def publish_keys(clinic: Clinic) -> None:
-    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation."""
+    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation.
+
+    Raises Refusal while the hub's operator has not registered the practice: its service may be started before.
+    """
     own = clinic.practice_id
+    clinic.gateway.ask(clinic.gateway.directory.GetPractice, GetPracticeRequest(practice_id=own))
     answer = clinic.gateway.ask(
         clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=own)
     )
@@ -235,7 +239,9 @@ def partnership_refused(tx: Transaction, clinic: Clinic, command: journal.Comman
     if command.name == "ProposePartnership":
         partners.change(tx, command.subject_id, state="refused", changed_at=clinic.now())
     else:
-        worklist.raise_item(tx, "partnership-wanted", command.subject_id, clinic.now(), staff_id="service")
+        worklist.raise_item(
+            tx, "partnership-wanted", command.subject_id, clinic.now(), staff_id=worklist.SERVICE
+        )
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:
@@ -246,7 +252,7 @@ def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChange
         practice = Practice(practice_id=partner_id)
         partners.add(tx, _partnership(clinic, partnership_id, practice, told.state, proposed_by_us=False))
         # Names and phones are fetched outside this transaction.
-        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id="service")
+        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id=worklist.SERVICE)
         worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
         return
     _take_over(tx, clinic, told)

@@ -228,7 +228,7 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
                 body.late_wrap.entry_id,
                 clinic.now(),
                 episode_id=episode_id,
-                staff_id="service",
+                staff_id=worklist.SERVICE,
             )
         else:
             own = [wrap for wrap in body.entry.wraps if wrap.practice_id == clinic.practice_id]

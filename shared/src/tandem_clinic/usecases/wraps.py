@@ -90,7 +90,9 @@ def _give(tx: Transaction, clinic: Clinic, entry_id: str, room: int) -> str:
 
 
 def _keep(tx: Transaction, clinic: Clinic, entry_id: str, episode_id: str) -> None:
-    worklist.raise_item(tx, WRAP_WANTED, entry_id, clinic.now(), episode_id=episode_id, staff_id="service")
+    worklist.raise_item(
+        tx, WRAP_WANTED, entry_id, clinic.now(), episode_id=episode_id, staff_id=worklist.SERVICE
+    )
 
 
 def _room(tx: Transaction, clinic: Clinic) -> int:

@@ -20,6 +20,9 @@ from tandem_platform.storage.database import Transaction
 
 _STAGED = "exchange.staged"
 
+ROWS = "rows"
+"""The topic that a commit wakes when it appends to any log; the log's own name is another."""
+
 
 @dataclass(slots=True)
 class _Staged:
@@ -111,7 +114,7 @@ def _append_staged(tx: Transaction) -> None:
             .where(tables.head.c.log == log)
             .values(epoch=position.epoch, sequence=position.sequence, hash=position.hash)
         )
-    tx.after_commit(tx.database.notify)
+    tx.wake(ROWS, *heads)
 
 
 def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:

@@ -45,7 +45,7 @@ class Relay:
 
     def step(self) -> bool:
         """Publish what is due. True if there may be more."""
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             due = self._due(tx)
         more = False
         for name, published in due:
@@ -67,7 +67,7 @@ class Relay:
 
     def _publish(self, name: str, published: int) -> bool:
         """Bring the next rows of one log. False if Kafka does not take anything now."""
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             rows = logs.read(tx, name, published, BATCH_ROWS)
         # Up to the first that is too large, and that one by itself: what is signed last must be what arrives last.
         fitting = list(takewhile(lambda row: row.ByteSize() <= LARGEST_RECORD, rows))

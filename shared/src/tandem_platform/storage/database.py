@@ -1,23 +1,23 @@
 """One way to read and write SQLite and PostgreSQL."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, MetaData, Row, Select, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from tandem_platform.storage.wakeup import CHANNEL, CommitWatcher, Wakeup
-
-_log = logging.getLogger(__name__)
+from tandem_platform.storage.wakeup import CHANNEL, CommitWatcher, Wakeup, Wakeups, payload_of
 
 T = TypeVar("T")
 Lock = Literal["exclusive", "shared"]
 
+_TELL = text("SELECT pg_notify(:channel, :payload)")
 _RETRIED_SQLSTATES = {"40001", "40P01"}
 _ATTEMPTS = 6
 
@@ -32,6 +32,7 @@ class Transaction:
         self.notes: dict[str, Any] = {}
         self._before_commit: list[tuple[int, Callable[[Transaction], None]]] = []
         self._after_commit: list[Callable[[], None]] = []
+        self._topics: set[str] = set()
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
@@ -52,12 +53,13 @@ class Transaction:
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside, and what it staged for commit, if it raises."""
         staged, before, after = self._copy_notes(), list(self._before_commit), list(self._after_commit)
+        topics = set(self._topics)
         nested = self.connection.begin_nested()
         try:
             yield
         except BaseException:
             nested.rollback()
-            self.notes, self._before_commit, self._after_commit = staged, before, after
+            self.notes, self._before_commit, self._after_commit, self._topics = staged, before, after, topics
             raise
         nested.commit()
 
@@ -71,11 +73,18 @@ class Transaction:
     def after_commit(self, work: Callable[[], None]) -> None:
         self._after_commit.append(work)
 
+    def wake(self, *topics: str) -> None:
+        """When this is committed, wake whoever waits for one of *topics*."""
+        self._topics.update(topics)
+
     def finish(self) -> None:
         for _, work in sorted(self._before_commit, key=lambda ranked: ranked[0]):
             work(self)
+        if self._topics and self.database.tells_other_processes:
+            self.execute(_TELL, {"channel": CHANNEL, "payload": payload_of(self._topics)})
 
     def committed(self) -> None:
+        self.database.wakeups.notify(self._topics)
         for work in self._after_commit:
             work()
 
@@ -86,12 +95,16 @@ class Database:
     SQLite: WAL, ``synchronous=FULL``, write transactions begin IMMEDIATE and queue on a lock of the process,
     which is fairer and faster than SQLite's own busy polling; the busy timeout serves other processes.
     PostgreSQL: READ COMMITTED; what must not change under a decision is locked by row.
+    ping_after_idle: seconds after which a pooled connection is asked whether its server is still there.
+    One that was used just now is taken to be alive; if it is not, its transaction fails, and the next gets a new one.
     """
 
-    def __init__(self, url: str | URL, metadata: MetaData, *, pool_size: int = 12) -> None:
+    def __init__(
+        self, url: str | URL, metadata: MetaData, *, pool_size: int = 12, ping_after_idle: float = 2.0
+    ) -> None:
         self.url = make_url(url)
         self.metadata = metadata
-        self.wakeup = Wakeup()
+        self.wakeups = Wakeups()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writer = threading.Lock()
         self._writing_thread: int | None = None
@@ -109,20 +122,29 @@ class Database:
                 self.url,
                 pool_size=pool_size,
                 max_overflow=20,
-                pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
                 connect_args={"connect_timeout": 5},
             )
+            event.listen(self.engine, "checkin", _note_use)
+            event.listen(self.engine, "checkout", partial(_ping_if_idle_for, ping_after_idle))
+        # Options of the driver's: they cost no statement of their own.
+        self._snapshots = self._glances = self.engine
+        if not self.is_sqlite:
+            # The driver's own settings: they cost no statement.
+            self._snapshots = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            self._glances = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Commit on leaving, roll back on an exception."""
         if self.is_sqlite:
-            with self._only_writer(), self._connected() as tx:
+            with self._only_writer(), self._connected(self.engine) as tx:
                 tx.connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield from self._work(tx)
         else:
-            with self._connected() as tx:
+            with self._connected(self.engine) as tx:
                 yield from self._work(tx)
         # Outside the writer's lock: whoever is woken may want to write at once.
         tx.committed()
@@ -152,15 +174,19 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A snapshot to read from; writing in it is a fault of the caller."""
-        with self._connected() as tx:
+        with self._connected(self._snapshots) as tx:
             if self.is_sqlite:
                 tx.connection.exec_driver_sql("BEGIN")
-            else:
-                tx.connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             try:
                 yield tx
             finally:
                 tx.connection.rollback()
+
+    @contextmanager
+    def glancing(self) -> Iterator[Transaction]:
+        """To read by a single statement, or by several that need not agree: on PostgreSQL a third of the round trips of `reading`."""
+        with self._connected(self._glances) as tx:
+            yield tx
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Run *work* in a transaction, again from its beginning when the database asks for that."""
@@ -176,25 +202,22 @@ class Database:
             return work(tx)
 
     @contextmanager
-    def _connected(self) -> Iterator[Transaction]:
-        with self.engine.connect() as connection:
+    def _connected(self, engine: Engine) -> Iterator[Transaction]:
+        with engine.connect() as connection:
             yield Transaction(connection, self)
 
-    def notify(self) -> None:
-        """Wake the waiters of a commit, in other processes too; on SQLite those see it by ``data_version``."""
-        self.wakeup.notify()
-        if self.is_sqlite:
-            return
-        try:
-            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.execute(text(f"NOTIFY {CHANNEL}"))
-        except DBAPIError as fault:
-            # What was committed stays committed: nobody may be told otherwise because a hint was lost.
-            _log.warning("other processes were not woken", extra={"fault": type(fault).__name__})
+    def wakeup(self, topic: str) -> Wakeup:
+        """What counts the commits that named *topic*, see `Transaction.wake`."""
+        return self.wakeups.of(topic)
+
+    @property
+    def tells_other_processes(self) -> bool:
+        """Whether a commit has to be told; on SQLite others see it by ``data_version``."""
+        return self._watcher is not None and not self.is_sqlite
 
     def watch(self) -> None:
-        """Let this process's waiters be woken by other processes' commits, too, until `close`."""
-        self._watcher = CommitWatcher(self.url, self.wakeup)
+        """Share the database with other processes: each is woken by the others' commits, until `close`."""
+        self._watcher = CommitWatcher(self.url, self.wakeups)
         self._watcher.start()
 
     def create_all(self) -> None:
@@ -216,6 +239,22 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ping_if_idle_for(seconds: float, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """A server that was restarted meanwhile is noticed before a transaction begins."""
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < seconds:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as fault:
+        raise DisconnectionError from fault
 
 
 def _asks_for_retry(fault: DBAPIError) -> bool:

@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psycopg
@@ -37,15 +38,52 @@ class Wakeup:
             return self._count
 
 
+class Wakeups:
+    """A `Wakeup` for each topic, so that a commit wakes those whom it concerns and nobody else. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_topic: defaultdict[str, Wakeup] = defaultdict(Wakeup)
+
+    def of(self, topic: str) -> Wakeup:
+        with self._lock:
+            return self._by_topic[topic]
+
+    def notify(self, topics: Iterable[str]) -> None:
+        """Topics that nobody has asked for have nobody waiting."""
+        with self._lock:
+            found = [self._by_topic[topic] for topic in topics if topic in self._by_topic]
+        for each in found:
+            each.notify()
+
+    def notify_all(self) -> None:
+        with self._lock:
+            everyone = list(self._by_topic.values())
+        for each in everyone:
+            each.notify()
+
+
+_LONGEST_PAYLOAD = 7_900
+"""Bytes: PostgreSQL takes 8,000."""
+
+_EVERYTHING = "*"
+
+
+def payload_of(topics: Iterable[str]) -> str:
+    """For NOTIFY. Topics hold no comma."""
+    joined = ",".join(sorted(topics))
+    return joined if len(joined.encode()) <= _LONGEST_PAYLOAD else _EVERYTHING
+
+
 class CommitWatcher:
     """Turns other processes' commits into notifications, by a thread of its own.
 
     On PostgreSQL it listens to a channel; on SQLite it looks at ``data_version``, which another connection's commit moves.
     """
 
-    def __init__(self, url: URL, wakeup: Wakeup, interval: float = 0.005) -> None:
+    def __init__(self, url: URL, wakeups: Wakeups, interval: float = 0.005) -> None:
         self._url = url
-        self._wakeup = wakeup
+        self._wakeups = wakeups
         self._interval = interval
         self._stop = threading.Event()
         watch: Callable[[], None] = self._watch_sqlite if url.get_backend_name() == "sqlite" else self._listen
@@ -66,7 +104,7 @@ class CommitWatcher:
                 version = connection.execute("PRAGMA data_version").fetchone()[0]
                 if version != seen:
                     seen = version
-                    self._wakeup.notify()
+                    self._wakeups.notify_all()
         finally:
             connection.close()
 
@@ -77,9 +115,15 @@ class CommitWatcher:
                 with psycopg.connect(conninfo, autocommit=True, connect_timeout=5) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     # Whatever was committed while nobody listened.
-                    self._wakeup.notify()
+                    self._wakeups.notify_all()
                     while not self._stop.is_set():
-                        for _ in connection.notifies(timeout=0.5, stop_after=1):
-                            self._wakeup.notify()
+                        for told in connection.notifies(timeout=0.5, stop_after=1):
+                            self._tell(told.payload)
             except psycopg.OperationalError:
                 self._stop.wait(0.5)
+
+    def _tell(self, payload: str) -> None:
+        if payload == _EVERYTHING:
+            self._wakeups.notify_all()
+        else:
+            self._wakeups.notify(payload.split(","))

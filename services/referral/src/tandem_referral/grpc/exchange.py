@@ -109,11 +109,11 @@ class ExchangeServicer:
     def end_waiting(self) -> None:
         """Answer every waiting Sync now, and let none wait any more: the process is about to end."""
         self._ending = True
-        self._database.wakeup.notify()
+        self._database.wakeups.notify_all()
 
     def Sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncResponse:
         """Answers at once if the clinic has something to do, else when its downlink's head moves or the period ends."""
-        seen = self._database.wakeup.count
+        seen = self._database.wakeup(downlink(call.caller.id)).count
         response = self._synced(request, call.caller.id)
         if not request.wait:
             response.next_after.FromTimedelta(self._pause(request))
@@ -153,13 +153,13 @@ class ExchangeServicer:
         query = select(syncs.current_run.label("run"), sequence.label("sequence"))
         run = None
         while not self._ending and (left := until - time.monotonic()) > 0:
-            with self._database.reading() as tx:
+            with self._database.glancing() as tx:
                 row = tx.first(query)
             assert row is not None
             if (row.sequence or 0) != head or row.run != (run := run or row.run):
                 return
             # In slices, because another process's word of its commit may be lost.
-            seen = self._database.wakeup.wait(seen, min(left, LONGEST_SLICE))
+            seen = self._database.wakeup(downlink(call.caller.id)).wait(seen, min(left, LONGEST_SLICE))
 
     def _pause(self, request: pb.SyncRequest) -> timedelta:
         """Jittered, so that clinics which lost Kafka together do not come back together."""

@@ -91,7 +91,7 @@ class RememberedCommands:
 
     def _is_replaying(self, practice_id: str) -> bool:
         """What is refused now may be granted when another practice has replayed what this one builds upon."""
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             return sync.is_replaying(tx, practice_id)
 
     def _known_or(

@@ -14,7 +14,7 @@ from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
 from tandem_referral.store.permissions import Scope
-from tandem_referral.store.sync import current_run
+from tandem_referral.store.sync import SWEEPS, current_run
 from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
 
 RELEASED, WITHHELD, WAITING, VOIDED = "released", "withheld", "waiting-for-wrap", "voided"
@@ -136,6 +136,7 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
 
 def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Look again at everything of this scope that is not released. Asking again does not cost a scope its place."""
+    tx.wake(SWEEPS)
     insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     statement = insert_into(sweep).values(
         episode_id=scope.episode_id,

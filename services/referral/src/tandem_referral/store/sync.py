@@ -7,11 +7,19 @@ from typing import Any
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tandem_platform.exchange.log import ROWS
 from tandem_platform.storage import Transaction
 from tandem_referral.store.tables import exchange, hub_state, practice_sync
 
+SWEEPS = "sweeps"
+"""The topic that a commit wakes when a scope is to be swept."""
+
 current_run = select(hub_state.c.run).where(hub_state.c.id == 1).scalar_subquery()
 """The hub's run that all its processes are in; a new one begins with every start of a process that clinics call."""
+
+
+CAUGHT_UP = (ROWS, SWEEPS)
+"""What a practice that has caught up sets free: its downlink, and the sweeps of what it discloses or receives."""
 
 
 def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
@@ -29,6 +37,7 @@ def note_caught_up(tx: Transaction, practice_id: str) -> None:
         .where(practice_sync.c.practice_id == practice_id, practice_sync.c.commands_in_run == current_run)
         .values(caught_up_in_run=current_run)
     )
+    tx.wake(*CAUGHT_UP)
 
 
 def takes_commands(tx: Transaction, practice_id: str) -> bool:

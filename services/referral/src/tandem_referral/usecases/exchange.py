@@ -17,7 +17,7 @@ from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.rows import downlink, practice_of
 from tandem_platform.ids import is_id
-from tandem_platform.sealing import SealBroken, is_wrap, verify, verify_received
+from tandem_platform.sealing import KeyBundle, SealBroken, is_wrap, verify, verify_received
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
 from tandem_referral.store import sync as syncs
@@ -81,6 +81,7 @@ class UplinkHandler:
             return
         known = entries.known(tx, [item.body.entry.labels.entry_id for item in items])
         episodes = episodes_known(tx, {item.body.entry.labels.episode_id for item in items})
+        bundle = keys.newest(tx, practice_of(items[0].log))
         incoming: list[Incoming] = []
         stored: list[dict[str, Any]] = []
         for item in items:
@@ -91,7 +92,7 @@ class UplinkHandler:
                 # The command that would have opened its episode was refused: there is nobody to keep it for.
                 continue
             scope = _scope_of(sealed, origin, episodes)
-            _verify(tx, sealed, origin, now)
+            _verify(sealed, bundle, now)
             known.add(sealed.labels.entry_id)
             stored.append(
                 {
@@ -179,9 +180,8 @@ def _scope(episode_id: str, origin: str, episodes: dict[str, Row[Any]]) -> Scope
     return Scope(episode_id, origin, recipient)
 
 
-def _verify(tx: Transaction, sealed: SealedEntry, origin: str, now: datetime) -> None:
+def _verify(sealed: SealedEntry, bundle: KeyBundle | None, now: datetime) -> None:
     """Before release, so that a bad clinic cannot stop a partner's reader."""
-    bundle = keys.newest(tx, origin)
     if bundle is None:
         raise RowFault("origin-without-keys")
     try:
