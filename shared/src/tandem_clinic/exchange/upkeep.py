@@ -42,7 +42,7 @@ class Upkeep:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
         gave = self._reconsider(now)
-        if self._rest_until is not None and now < self._rest_until:
+        if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:
             did = self._introduce() or self._fetch_wanted()
@@ -50,14 +50,14 @@ class Upkeep:
             _log.info("upkeep waits", extra={"reason": refusal.reason})
             self._rest_until = now + TRY_AGAIN_AFTER
             return gave
-        if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
+        if not _is_within(LOOK_EVERY, self._looked_at, now):
             self._looked_at = now
             self._clinic.db.run(self._look_for_overdue_receipts)
         return did or gave
 
     def _reconsider(self, now: datetime) -> bool:
         """Wraps that could not be given when the hub asked."""
-        if self._reconsidered_at is not None and now - self._reconsidered_at < RECONSIDER_EVERY:
+        if _is_within(RECONSIDER_EVERY, self._reconsidered_at, now):
             return False
         self._reconsidered_at = now
         with self._clinic.db.glancing() as tx:
@@ -93,6 +93,11 @@ class Upkeep:
                 worklist.raise_item(
                     tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
                 )
+
+
+def _is_within(period: timedelta, since: datetime | None, now: datetime) -> bool:
+    """Not if the clock was set back since."""
+    return since is not None and timedelta(0) <= now - since < period
 
 
 def pin_hub(clinic: Clinic) -> None:
