@@ -47,7 +47,6 @@ KINDS: dict[str, str] = {
     "hub-clock-back": "the hub decided with its clock behind",
     "hub-clock-jumped": "the hub refused to decide after a jump of its clock",
     "keys-rotated": "a clinic went on with new keys",
-    "certificate-expired": "a certificate ran out under way, and a call was refused",
     "clinic-restored": "a clinic was set back, and had lost rows",
     "hub-restored": "the hub was set back, and had lost rows",
     "hub-zombie": "a hub that should have ended did work after its successor had begun",

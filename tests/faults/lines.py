@@ -1,9 +1,8 @@
 """The line between a clinic and the hub: what is lost, held up or spoilt on it."""
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from faults.effects import Effects
@@ -66,18 +65,33 @@ class Line:
                 raise Crash(name)
 
 
+class Liar(Protocol):
+    """Stands in for the hub towards one clinic."""
+
+    victim: str
+
+    def asked(self, name: str, request: bytes) -> bytes: ...
+
+    def answered(self, name: str, request: bytes, answer: bytes) -> bytes: ...
+
+
 class FailingChannel(LocalChannel):
     """What reaches the hub and comes back, through a line.
 
+    hostile: who stands in for the hub, if anybody.
     on_hub_crash: starts the hub again; the caller finds it unreachable.
     """
 
     def __init__(
-        self, line: Line, chance: random.Random, on_hub_crash: Callable[[], None], *args: Any
+        self,
+        line: Line,
+        hostile: Callable[[], "Liar | None"],
+        on_hub_crash: Callable[[], None],
+        *args: Any,
     ) -> None:
         super().__init__(*args)
         self._line = line
-        self._chance = chance
+        self._hostile = hostile
         self._on_hub_crash = on_hub_crash
 
     def exchange(self, method: str, request: bytes, timeout: float | None, traceparent: str) -> bytes:
@@ -85,7 +99,8 @@ class FailingChannel(LocalChannel):
         line.before()
         spoils = line.spoilt.pop() if line.spoilt and name in _EXCHANGE else ""
         try:
-            answer = super().exchange(method, self._sent(request, spoils), timeout, traceparent)
+            exchanged = super().exchange if spoils else self._exchanged
+            answer = exchanged(method, self._sent(request, spoils), timeout, traceparent)
         except Crash as crash:
             if str(crash) != "hub":
                 raise
@@ -103,6 +118,14 @@ class FailingChannel(LocalChannel):
         if spoils == "request-unknown-version":
             line.effects.note(spoils)
         return answer
+
+    def _exchanged(self, method: str, request: bytes, timeout: float | None, traceparent: str) -> bytes:
+        liar = self._hostile()
+        if liar is None or liar.victim != self._caller.id:
+            return super().exchange(method, request, timeout, traceparent)
+        name = method.rpartition("/")[2]
+        answer = super().exchange(method, liar.asked(name, request), timeout, traceparent)
+        return liar.answered(name, request, answer)
 
     def _sent(self, request: bytes, spoils: str) -> bytes:
         match spoils:

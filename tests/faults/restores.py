@@ -45,9 +45,38 @@ class RestoringOracle(Oracle):
         self.delivered: set[str] = set()
         self.uncertain_requests: list[bytes] = []
         self.excused: set[str] = set()
-        """Practices that do not play by the rules: of their own entries nothing is promised."""
+        """Practices that do not play by the rules: of entries from and to them nothing is promised, and they are not told."""
+        self.misled = ""
+        """The practice that a hostile hub lies to: what does not arrive there has to be missed by its origin."""
+
+    def entry_at_hub(self, entry_id: str) -> None:
+        if not self._is_strange(entry_id):
+            super().entry_at_hub(entry_id)
+
+    def released(
+        self, entry_id: str, to: str, number: int, permission_id: str, at: datetime, *, wrapped: set[str]
+    ) -> None:
+        if not self._is_strange(entry_id):
+            super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
+
+    def voided(self, entry_id: str, number: int, reason: str) -> None:
+        if not self._is_strange(entry_id):
+            super().voided(entry_id, number, reason)
+
+    def forgotten(self, entry_id: str, by: str) -> None:
+        if not self._is_strange(entry_id):
+            super().forgotten(entry_id, by)
+
+    def read(self, entry_id: str, at: datetime) -> None:
+        if not self._is_strange(entry_id):
+            super().read(entry_id, at)
+
+    def _is_strange(self, entry_id: str) -> bool:
+        return bool(self.excused) and entry_id not in self.entries
 
     def received(self, entry_id: str, by: str) -> None:
+        if self._is_strange(entry_id):
+            return
         entry = self.entries[entry_id]
         known = entry_id in self.delivered and not entry.times_received
         super().received(entry_id, by)
@@ -74,11 +103,17 @@ class RestoringOracle(Oracle):
 
     def _is_unaccounted(self, entry: Entry) -> bool:
         """Given before the hub forgot, and not given again since: the recipient keeps what it had."""
-        return (entry.entry_id in self.regiven and not entry.releases) or entry.origin in self.excused
+        unaccounted = entry.entry_id in self.regiven and not entry.releases
+        of_strangers = bool(self.excused & {entry.origin, entry.recipient})
+        return unaccounted or of_strangers or entry.recipient == self.misled
 
     def check_audit(self, chain: str, records: Iterable[tuple[str, str]]) -> None:
         unsure = self.regiven | self.retaken
-        kept = [(entry_id, action) for entry_id, action in records if not _open(unsure, entry_id, action)]
+        kept = [
+            (entry_id, action)
+            for entry_id, action in records
+            if not _open(unsure, entry_id, action) and not self._is_strange(entry_id)
+        ]
         expected = self.audited[chain]
         self.audited[chain] = Counter({key: n for key, n in expected.items() if not _open(unsure, *key)})
         try:
@@ -94,7 +129,7 @@ class RestoringOracle(Oracle):
         told = {
             entry_id: (delivered or entry_id in self.delivered, voided)
             for entry_id, (delivered, voided) in disclosed.items()
-            if entry_id not in unsure
+            if entry_id not in unsure and not self._is_strange(entry_id)
         }
         before = {each.entry_id: each.times_received for each in self._ordered()}
         for entry_id in hidden:

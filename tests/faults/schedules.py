@@ -19,6 +19,8 @@ from typing import Any
 
 import structlog
 from faults.effects import Effects
+from faults.hostile_clinic import HostileClinic
+from faults.hostile_hub import HostileHub
 from faults.machines import was_injected
 from faults.restores import Backups, ClinicBackup, HubBackup, own_records
 from faults.stage import NAMES, FailingNetwork, Ids, Share, Stage, a_stage, refer, take_in
@@ -33,7 +35,7 @@ from support.watched import Crash
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import Content
 from tandem_clinic.store import entries as clinic_entries
-from tandem_clinic.store.tables import command, exchange
+from tandem_clinic.store.tables import command, exchange, worklist_item
 from tandem_clinic.usecases import partner
 from tandem_clinic.usecases.entries import amend_entry, take_back_entry
 from tandem_platform.errors import Refusal
@@ -92,6 +94,11 @@ class Schedule:
         self.trail: list[str] = []
         # What a clinic and the hub have both lost, nobody has: only one of them is ever set back.
         self.restores = self.chance.choice(["nobody", "nobody", "hub", *NAMES])
+        self.hostile = self.chance.choice(["", "", "", "", "", "clinic", "hub", "hub"])
+        if self.hostile:
+            self.restores = "nobody"
+        self.villain: HostileClinic | None = None
+        self.liar: HostileHub | None = None
         self.clinic_backup: ClinicBackup | None = None
         self.hub_backup: HubBackup | None = None
         for name in NAMES:
@@ -103,7 +110,12 @@ class Schedule:
     # The course ------------------------------------------------------------------------------
 
     def run(self, steps: int) -> None:
-        for _ in range(steps):
+        for step in range(steps):
+            if step == steps // 4:
+                self._turn_hostile()
+            if self.villain is not None and self.chance.random() < 0.3:
+                self.trail.append("the hostile clinic acts")
+                self._survive(self.villain.act)
             turns = WORK if self.chance.random() < 0.5 else FAULTS
             self._turn(self.chance.choices(list(turns), list(turns.values()))[0])
             for _ in range(self.chance.choice([0, 0, 1, 2, 4, 8])):
@@ -111,8 +123,64 @@ class Schedule:
             if self.chance.random() < 0.1:
                 self._survive(lambda: self.network.settle(self.chance.choice([1, 2, 4])))
         self.trail.append("everything is healed")
+        if self.liar is not None:
+            self.liar.active = False
+            self.network.liar = None
         self.network.heal()
+        if self.liar is not None:
+            self._resume(self.clinic(self.liar.victim))
         self.network.check()
+        if self.liar is not None:
+            self._check_missed(self.liar)
+
+    def _turn_hostile(self) -> None:
+        if self.hostile == "clinic":
+            self.network.settle(4)
+            self.network.turn("cedar")
+            of_cedar = [each.referred.episode_id for each in self.shares if "cedar" in each.sides]
+            others = [each.referred.episode_id for each in self.shares if "cedar" not in each.sides]
+            self.villain = HostileClinic(self.network, "cedar", of_cedar + others, self.chance)
+        elif self.hostile == "hub":
+            self.liar = HostileHub(self.network, self.chance.choice(["juniper", "riverbend"]), self.chance)
+            self.network.liar = self.liar
+            self.network.knowing.misled = self.liar.victim
+
+    def _resume(self, clinic: SimulatedClinic) -> None:
+        """Somebody has looked at the log that stands still, and the hub is honest again."""
+        clinic.node.sync.resume_downlink()
+        self.network.heal()
+
+    def _check_missed(self, liar: HostileHub) -> None:
+        """What did not arrive is missed by its origin a day later, and what had to be refused was."""
+        victim = self.clinic(liar.victim)
+        effects = self.network.effects
+        with victim.db.reading() as tx:
+            parked = tx.all(
+                select(exchange.quarantine.c.reason).where(exchange.quarantine.c.reason != "queued-behind")
+            )
+        for kind, _ in zip(liar.expected, parked, strict=False):
+            effects.note(kind)
+        now = self.network.watch.now
+        missing = [
+            each
+            for each in self.network.oracle.entries.values()
+            if each.recipient == liar.victim
+            and self.network.oracle.may_have(each, now)
+            and each.is_out
+            and not each.held_by_recipient
+        ]
+        self.network.advance(25 * 3600)
+        self.network.settle()
+        for entry in missing:
+            with self.clinic(entry.origin).db.reading() as tx:
+                overdue = tx.first(
+                    select(worklist_item.c.item_id).where(
+                        worklist_item.c.kind == "receipt-overdue",
+                        worklist_item.c.subject_id == entry.entry_id,
+                    )
+                )
+            hold("P8", overdue, f"{entry.entry_id} never arrived at {liar.victim}, and nobody missed it")
+            effects.note("hostile-hub-drops")
 
     def _turn(self, name: str) -> None:
         self.trail.append(name)
@@ -123,13 +191,16 @@ class Schedule:
     def _step_any(self) -> None:
         name = self.chance.choice(["hub", "hub", *NAMES])
         if name == "hub":
+            if self.chance.random() < 0.5:
+                self.network.change_hubs()
             index = self.chance.randrange(5)
             self._survive(lambda: self.network.step_hub_part(index))
             if self.network.zombie_hubs or self.network.zombie_nodes:
                 self._survive(lambda: self.network.step_zombies("hub-zombie"))
             return
         index = self.chance.randrange(7)
-        self._survive(lambda: self.network.step_clinic_part(self.clinic(name), index))
+        if self.clinic(name).running:
+            self._survive(lambda: self.network.step_clinic_part(self.clinic(name), index))
 
     def _survive(self, work: Callable[[], Any]) -> None:
         """Whatever dies is started again; what a loop would try again is tried again later."""
@@ -166,6 +237,8 @@ class Schedule:
                 self._survive(lambda: self.network.step_hub_part(self.chance.randrange(5)))
                 other = self.chance.choice(others)
                 index = self.chance.randrange(7)
+                if not self.clinic(other).running:
+                    continue
                 self._survive(lambda o=other, i=index: self.network.step_clinic_part(self.clinic(o), i))  # type: ignore[misc]
 
         return go_on
@@ -185,7 +258,7 @@ class Schedule:
 
     def _some_side(self) -> tuple[Share, str]:
         share = self.chance.choice(self.shares)
-        return share, self.chance.choice(share.sides)
+        return share, self.chance.choice([each for each in share.sides if self.clinic(each).running])
 
     def _record(self) -> None:
         share, name = self._some_side()
@@ -211,6 +284,7 @@ class Schedule:
             (share, name, record_id)
             for share in self.shares
             for name, record_ids in sorted(share.records.items())
+            if self.clinic(name).running
             for record_id in record_ids
         ]
         if not known:
@@ -262,7 +336,7 @@ class Schedule:
         if not known:
             return
         share, permission_id = self.chance.choice(known)
-        name = self.chance.choice(share.sides)
+        name = self.chance.choice([each for each in share.sides if self.clinic(each).running])
         clinic = self.clinic(name)
         only_hold = self.chance.random() < 0.4
         self._attempt(
@@ -277,6 +351,8 @@ class Schedule:
             return
         by, to = self.chance.choice([("juniper", "riverbend"), ("riverbend", "juniper"), ("cedar", "juniper")])
         clinic = self.clinic(by)
+        if not clinic.running:
+            return
         patient = PATIENTS[len(self.shares)]
         made = self._attempt(
             by,
@@ -287,7 +363,11 @@ class Schedule:
             self.shares.append(made)
 
     def _take_in(self) -> None:
-        waiting = [each for each in self.shares if each.recipient not in each.patients]
+        waiting = [
+            each
+            for each in self.shares
+            if each.recipient not in each.patients and self.clinic(each.recipient).running
+        ]
         if not waiting:
             return
         share = self.chance.choice(waiting)
@@ -315,6 +395,8 @@ class Schedule:
     def _suspend_or_resume(self) -> None:
         other = self.chance.choice(NAMES[1:])
         name = self.chance.choice(["juniper", other])
+        if not self.clinic(name).running:
+            return
         partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         change = self.chance.choice([partner.suspend_partnership, partner.resume_partnership])
         self._attempt(name, lambda: self.clinic(name).do(change, partnership_id))
@@ -453,13 +535,27 @@ class Schedule:
         self.trail.append(f"the clock of {machine.name} is off by {machine.skew}")
 
     def _succeed(self) -> None:
-        if self.network.zombie_hubs or self.network.zombie_nodes:
+        if self.network.zombie_hubs or self.network.zombie_nodes or self.network.second:
             self.network.bury()
+        elif self.network.machine("hub").database_away:
+            return
+        elif self.chance.random() < 0.4:
+            self.network.begin_second_hub()
         elif self.chance.random() < 0.5:
-            if not self.network.machine("hub").database_away:
-                self.network.succeed_hub()
+            self.network.succeed_hub()
         else:
             self.network.succeed_clinic(self.clinic(self.chance.choice(NAMES)))
+
+    def _rotate_keys(self) -> None:
+        name = self.chance.choice(NAMES)
+        clinic = self.clinic(name)
+        if not clinic.running:
+            return
+        under_way = self._unfinished(name)
+        clinic.keys = self.network.keys.rotated(clinic.keys, self.network.clock.now())
+        clinic.restart()
+        if under_way:
+            self.network.effects.note("keys-rotated")
 
     def _back_up(self) -> None:
         if self.restores == "hub":
@@ -551,6 +647,7 @@ FAULTS = {
     "line": 8,
     "clock": 3,
     "succeed": 3,
+    "rotate_keys": 1,
     "back_up": 2,
     "restore": 2,
 }
@@ -572,6 +669,7 @@ def run_schedule(seed: int, steps: int = STEPS, stage: Stage | None = None) -> O
         try:
             network.settle()
             schedule.run(steps)
+            network.look()
             outcome.digest = digest_of(network)
         except AssertionError as broken:
             outcome.broken = str(broken)
@@ -581,8 +679,41 @@ def run_schedule(seed: int, steps: int = STEPS, stage: Stage | None = None) -> O
         return outcome
 
 
+_SAID = {
+    "hub": {
+        "entry": ("entry_id", "episode_id", "origin_practice_id", "uplink_sequence"),
+        "release": ("entry_id", "recipient_practice_id", "result", "rule", "permission_id"),
+        "permission": ("permission_id", "version", "state"),
+        "referral": ("referral_id", "state", "version"),
+        "exchange_log": ("log", "sequence", "epoch", "void_reason", "entry_id", "permission_id"),
+        "exchange_cursor": ("log", "sequence", "epoch", "stopped"),
+        "audit_head": ("chain", "number"),
+    },
+    "clinic": {
+        "received_entry": ("entry_id", "state", "permission_id"),
+        "own_entry": ("record_id", "state"),
+        "sealed_entry": ("entry_id", "record_id"),
+        "hub_referral": ("referral_id", "state", "version"),
+        "command": ("request_id", "method", "state"),
+        "exchange_log": ("log", "sequence", "epoch", "void_reason", "entry_id"),
+        "exchange_cursor": ("log", "sequence", "epoch", "stopped"),
+        "worklist_item": ("kind", "subject_id"),
+    },
+}
+"""What is compared: neither keys nor what keys made, which are new in every run, nor times of day."""
+
+
 def digest_of(network: FailingNetwork) -> str:
+    """One hash over what all databases say, and over what the faults did."""
     digest = hashlib.sha256()
+    for name in ("hub", *NAMES):
+        database = network.hub.database if name == "hub" else network.clinics[name].db
+        for table, columns in _SAID["hub" if name == "hub" else "clinic"].items():
+            found = database.metadata.tables[table]
+            with database.reading() as tx:
+                rows = sorted(repr(tuple(row)) for row in tx.all(select(*(found.c[each] for each in columns))))
+            digest.update(f"{name} {table} {rows}".encode())
+    digest.update(repr(sorted(network.effects.items())).encode())
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 from faults.broker import FailingBroker
 from faults.effects import Effects
-from faults.lines import FailingChannel, Line
+from faults.lines import FailingChannel, Liar, Line
 from faults.machines import FailingDatabase, Machine, SkewedClock
 from faults.restores import RestoringOracle
 from google.rpc.code_pb2 import Code as WireCode
@@ -18,12 +18,15 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from sqlalchemy import MetaData, select
 
 from support.network import Referred, SimulatedClinic
+from support.oracle import hold
 from support.staged import Place
 from support.watched import Crash, Seen, Watch, WatchedNetwork
+from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_clinic.node import ClinicNode
-from tandem_clinic.store.tables import audit_root
+from tandem_clinic.store.tables import audit_root, received_entry
 from tandem_platform.clock import Clock
 from tandem_platform.errors import Refusal
+from tandem_platform.exchange.rows import practice_of
 from tandem_platform.exchange.transport.memory import MemoryTransport
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.local import Faults, LocalChannel
@@ -31,6 +34,7 @@ from tandem_platform.rpc.status import RpcRefusal
 from tandem_platform.storage import Database
 from tandem_referral.hub import Hub
 from tandem_referral.store.tables import exchange as hub_exchange
+from tandem_referral.usecases.audit import verify
 
 NAMES = ("juniper", "riverbend", "cedar")
 
@@ -62,11 +66,19 @@ class FailingNetwork(WatchedNetwork):
         self._begin()
         super().__init__(directory, database_of)
 
+    def turn(self, name: str) -> None:
+        """The clinic's own process ends for good; whoever has its keys may do as he likes."""
+        self.clinics[name].running = False
+        self.watch.excused.add(name)
+        self.knowing.excused.add(name)
+
     def _begin(self) -> None:
         self.effects = Effects()
         self.chance = random.Random(0)
         self.machines: dict[str, Machine] = {}
         self.lines: dict[str, Line] = {}
+        self.liar: Liar | None = None
+        self.second: Hub | None = None
         self.zombie_hubs: list[Hub] = []
         self.zombie_nodes: list[tuple[str, ClinicNode]] = []
         self._last_now: datetime | None = None
@@ -128,7 +140,7 @@ class FailingNetwork(WatchedNetwork):
         if caller.kind != "practice":
             return plain
         return FailingChannel(
-            self.line(caller.id), self.chance, self.restart_hub, plain._dispatcher, caller, faults
+            self.line(caller.id), lambda: self.liar, self.restart_hub, plain._dispatcher, caller, faults
         )
 
     def restart_hub(self, url: str | None = None) -> None:
@@ -162,8 +174,27 @@ class FailingNetwork(WatchedNetwork):
                     self.effects.note("clinic-zombie")
                 self.watch.look_at(self.clinics[name])
 
+    def begin_second_hub(self) -> None:
+        """Another process of the hub, which takes calls, too."""
+        self.second = self.hub
+        self.hub = self._new_hub()
+
+    def change_hubs(self) -> None:
+        """What is asked or stepped next, the other process does."""
+        if self.second is not None:
+            self.hub, self.second = self.second, self.hub
+
+    def step_hub_part(self, index: int) -> bool:
+        did = super().step_hub_part(index)
+        if did and self.second is not None:
+            self.effects.note("second-hub")
+        return did
+
     def bury(self) -> None:
         """The processes that should have ended end."""
+        if self.second is not None:
+            self.second.close()
+            self.second = None
         for hub in self.zombie_hubs:
             hub.close()
         for _, node in self.zombie_nodes:
@@ -191,7 +222,7 @@ class FailingNetwork(WatchedNetwork):
             # The hub asks for that itself: its clock was set right under it.
             self.restart_hub()
         for clinic in self.clinics.values():
-            clinic.running = True
+            clinic.running = clinic.name not in self.watch.excused
         for _ in range(4):
             self.advance(35)
             self.settle(60)
@@ -200,11 +231,15 @@ class FailingNetwork(WatchedNetwork):
         self.knowing.give_up_lost()
         super().check()
 
-    def kept_roots(self) -> Iterator[Any]:
+    def kept_roots(self) -> Iterator[AuditRootPublished]:
         """The hub's signed roots, as every clinic has kept them."""
         for clinic in self.clinics.values():
             with clinic.db.reading() as tx:
-                yield from tx.all(select(audit_root).order_by(audit_root.c.tree_number))
+                rows = tx.all(select(audit_root).order_by(audit_root.c.tree_number))
+            for row in rows:
+                kept = AuditRootPublished(tree_number=row.tree_number, root=row.root, signature=row.signature)
+                kept.published_at.FromDatetime(row.published_at)
+                yield kept
 
 
 class _Witness(Watch):
@@ -226,6 +261,14 @@ class _Witness(Watch):
                 network._last_now = network._last_now or network.clock.now()
         return network._last_now
 
+    def check_audit(self, now: datetime) -> None:
+        super().check_audit(now)
+        if not self.failing.knowing.hub_forgot:
+            kept = list(self.failing.kept_roots())
+            with self.network.hub.database.reading() as tx:
+                found = verify(tx, self.network.hub_keys.bundle, kept)
+            hold("P8", not found, "the hub's account does not agree with the roots that clinics kept")
+
     def look_at_hub(self) -> None:
         with self.failing.machine("hub").looked_into():
             super().look_at_hub()
@@ -235,15 +278,44 @@ class _Witness(Watch):
             super().look_at(clinic)
 
     def _released_on(self, tx: Any, name: str) -> None:
-        """A restored hub goes on above its reader's cursor, in a new epoch: between the two no row is missing."""
+        """A restored hub goes on above its reader's cursor, in a new epoch: between the two no row is missing.
+
+        So it does for a reader who says that it was further on.
+        """
         log, seen = hub_exchange.log, self.seen.sequences
-        if self.failing.knowing.hub_forgot:
+        if self.failing.knowing.hub_forgot or practice_of(name) in self.excused:
             here = [log.c.log == name, log.c.sequence > seen.get(name, 0)]
             first = tx.first(select(log.c.sequence, log.c.epoch).where(*here).order_by(log.c.sequence).limit(1))
             if first is not None and first.epoch > self.failing.knowing.epochs.get(name, 1):
                 self.failing.knowing.epochs[name] = first.epoch
                 seen[name] = first.sequence - 1
         super()._released_on(tx, name)
+
+    def may_park(self, clinic: SimulatedClinic) -> bool:
+        return clinic.name == self.failing.knowing.misled
+
+    def check_clinic(self, clinic: SimulatedClinic) -> None:
+        super().check_clinic(clinic)
+        for entry_id in self.seen.held.get(clinic.name, {}):
+            self._check_labels(clinic, entry_id)
+
+    def _check_labels(self, clinic: SimulatedClinic, entry_id: str) -> None:
+        """Whoever carried it, it says what its origin said, of whom and in which episode."""
+        with clinic.db.reading() as tx:
+            row = tx.first(select(received_entry).where(received_entry.c.entry_id == entry_id))
+        entry = self.oracle.entries.get(entry_id)
+        assert row is not None
+        if entry is None:
+            stranger = row.origin_practice_id in self.excused
+            hold("P3", stranger, f"{clinic.name} holds {entry_id} of {row.origin_practice_id}, which it never wrote")
+            return
+        told = (row.origin_practice_id, row.episode_id, row.category, row.authored_at)
+        said = (entry.origin, entry.episode, entry.category, entry.authored_at)
+        hold("P3", told == said, f"{entry_id} arrived under other labels")
+
+    def _check_content(self, clinic: SimulatedClinic, entry_id: str) -> None:
+        if entry_id in self.oracle.entries:
+            super()._check_content(clinic, entry_id)
 
     def refused(self, name: str, body: bytes, caller: Caller, refused: RpcRefusal) -> None:
         if refused.status.code == WireCode.INTERNAL:

@@ -42,6 +42,10 @@ class Upkeep:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
         gave = self._reconsider(now)
+        if not _is_within(LOOK_EVERY, self._looked_at, now):
+            # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
+            self._looked_at = now
+            self._clinic.db.run(self._look_for_overdue_receipts)
         if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:
@@ -50,9 +54,6 @@ class Upkeep:
             _log.info("upkeep waits", extra={"reason": refusal.reason})
             self._rest_until = now + TRY_AGAIN_AFTER
             return gave
-        if not _is_within(LOOK_EVERY, self._looked_at, now):
-            self._looked_at = now
-            self._clinic.db.run(self._look_for_overdue_receipts)
         return did or gave
 
     def _reconsider(self, now: datetime) -> bool:
