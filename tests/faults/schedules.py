@@ -112,7 +112,7 @@ class Schedule:
     def run(self, steps: int) -> None:
         for step in range(steps):
             if step == steps // 4:
-                self._turn_hostile()
+                self._survive(self._turn_hostile)
             if self.villain is not None and self.chance.random() < 0.3:
                 self.trail.append("the hostile clinic acts")
                 self._survive(self.villain.act)
@@ -135,7 +135,6 @@ class Schedule:
 
     def _turn_hostile(self) -> None:
         if self.hostile == "clinic":
-            self.network.settle(4)
             self.network.turn("cedar")
             of_cedar = [each.referred.episode_id for each in self.shares if "cedar" in each.sides]
             others = [each.referred.episode_id for each in self.shares if "cedar" not in each.sides]
@@ -728,6 +727,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("steps", type=int, nargs="?", default=STEPS)
     parser.add_argument("--through", type=int, default=None, help="the last seed of several")
+    parser.add_argument("--until-broken", action="store_true", help="end with the first that breaks a promise")
     asked = parser.parse_args(arguments)
     # What a fault makes the services log says nothing here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -741,8 +741,11 @@ def main(arguments: list[str]) -> int:
             if outcome.broken:
                 failed += 1
                 sys.stdout.write(f"{seed}: {outcome.broken}\n")
-                if asked.through is None:
-                    sys.stdout.write("\n".join(outcome.trail) + "\n")
+                sys.stdout.flush()
+                if asked.until_broken:
+                    break
+            if asked.through is None:
+                sys.stdout.write("\n".join([*outcome.trail, f"digest {outcome.digest}"]) + "\n")
     sys.stdout.write(f"{effects.table()}\n{failed} failed\n")
     return 1 if failed else 0
 

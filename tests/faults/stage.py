@@ -169,7 +169,7 @@ class FailingNetwork(WatchedNetwork):
                     self.effects.note(kind)
                 self.watch.look_at_hub()
         for name, node in list(self.zombie_nodes):
-            for part in node.parts:
+            for part in node.parts if self.clinics[name].running else []:
                 if part():
                     self.effects.note("clinic-zombie")
                 self.watch.look_at(self.clinics[name])
