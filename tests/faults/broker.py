@@ -27,6 +27,8 @@ class FailingBroker(MemoryTransport):
         self.chance = chance
         self.share = 0.0
         self.kinds: Sequence[str] = ()
+        self.silenced = ""
+        """A topic that nothing comes through to: its broker is in the hands of a hostile hub."""
         self.dies: Callable[[str], None] | None = None
         self.faults = self._fate
         self._marks: dict[tuple[str, int], str] = {}
@@ -42,7 +44,7 @@ class FailingBroker(MemoryTransport):
 
     def heal(self) -> None:
         self.down = False
-        self.share, self.dies = 0.0, None
+        self.share, self.dies, self.silenced = 0.0, None, ""
         self._max_record_bytes = 10_000_000
         self.deliver_late()
 
@@ -63,6 +65,8 @@ class FailingBroker(MemoryTransport):
         """What becomes of a published record. Marks are set by where it will stand."""
         if self.dies is not None:
             self.dies(record.topic)
+        if record.topic == self.silenced:
+            return ()
         held = self._held.pop(record.topic, None)
         kind = self.chance.choice(self.kinds) if self.kinds and self.chance.random() < self.share else ""
         made: list[tuple[Record, str]] = [(record, "")]

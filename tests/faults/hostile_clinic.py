@@ -24,7 +24,9 @@ from tandem_referral.store.tables import entry, exchange
 class HostileClinic:
     """Takes the place of the clinic *name*, whose own process has ended. *episodes*: shared ones, its own first."""
 
-    def __init__(self, network: FailingNetwork, name: str, episodes: list[str], chance: random.Random) -> None:
+    def __init__(
+        self, network: FailingNetwork, name: str, episodes: list[str], chance: random.Random
+    ) -> None:
         self._network = network
         self._name = name
         self._log = uplink(name)
@@ -115,7 +117,8 @@ class HostileClinic:
     def _flood(self) -> None:
         before = self._cursor().sequence
         receipts = [
-            pb.RowBody(entries_received=sign_received(self._keys, "juniper", [self._sealed()])) for _ in range(60)
+            pb.RowBody(entries_received=sign_received(self._keys, "juniper", [self._sealed()]))
+            for _ in range(60)
         ]
         self._push(self._rows(*receipts))
         if self._cursor().sequence > before:
@@ -180,7 +183,9 @@ class HostileClinic:
 
     def _write_for_another(self) -> None:
         """Rows and voids forged onto topics of others, where the next row is awaited."""
-        name, sort = self._chance.choice([("juniper", uplink), ("riverbend", downlink), ("juniper", downlink)])
+        name, sort = self._chance.choice(
+            [("juniper", uplink), ("riverbend", downlink), ("juniper", downlink)]
+        )
         log = sort(name)
         database = self._network.hub.database if sort is uplink else self._network.clinics[name].db
         with database.reading() as tx:

@@ -85,7 +85,7 @@ class HostileHub:
         if not self.active and after.hash not in self._honest:
             return answer
         bodies = [row.body if not row.void_reason else b"" for row in response.rows]
-        if self.active and self._chance.random() < 0.15:
+        if self.active and self._chance.random() < 0.05:
             return self._with_broken_chain(response)
         altered = self._chance.choice(self._deeds)(list(bodies)) if self.active else bodies
         if altered == bodies and after.hash not in self._honest:
@@ -149,7 +149,10 @@ class HostileHub:
         if not places or not self._given:
             return bodies
         place = self._chance.choice(places)
-        here, other = pb.RowBody.FromString(bodies[place]), pb.RowBody.FromString(self._chance.choice(self._given))
+        here, other = (
+            pb.RowBody.FromString(bodies[place]),
+            pb.RowBody.FromString(self._chance.choice(self._given)),
+        )
         if here.entry_released.entry.labels.entry_id == other.entry_released.entry.labels.entry_id:
             return bodies
         self._touch(bodies[place])

@@ -56,8 +56,14 @@ class RestoringOracle(Oracle):
     def released(
         self, entry_id: str, to: str, number: int, permission_id: str, at: datetime, *, wrapped: set[str]
     ) -> None:
-        if not self._is_strange(entry_id):
-            super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
+        if self._is_strange(entry_id):
+            return
+        entry = self.entries[entry_id]
+        if to == self.misled and entry.is_out:
+            # It named a place that the honest hub does not know, and what it had not acknowledged was appended anew.
+            entry.releases[-1].number = number
+            return
+        super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
 
     def voided(self, entry_id: str, number: int, reason: str) -> None:
         if not self._is_strange(entry_id):

@@ -39,6 +39,7 @@ from tandem_clinic.store.tables import command, exchange, worklist_item
 from tandem_clinic.usecases import partner
 from tandem_clinic.usecases.entries import amend_entry, take_back_entry
 from tandem_platform.errors import Refusal
+from tandem_platform.exchange.rows import downlink
 
 STEPS = 40
 CONTENTS: list[Content] = [
@@ -116,6 +117,14 @@ class Schedule:
             if self.villain is not None and self.chance.random() < 0.3:
                 self.trail.append("the hostile clinic acts")
                 self._survive(self.villain.act)
+            if self.liar is not None and self.chance.random() < 0.5:
+                self._survive(self._write_to_the_victim)
+                self._survive(lambda: self.network.settle(3))
+                self._survive(self._try_again)
+            if self.liar is not None and step == 3 * steps // 4:
+                self._new_keys("riverbend" if self.liar.victim == "juniper" else "juniper")
+            if self.restores != "nobody" and step in (steps // 3, 2 * steps // 3):
+                self._turn("back_up" if step == steps // 3 else "restore")
             turns = WORK if self.chance.random() < 0.5 else FAULTS
             self._turn(self.chance.choices(list(turns), list(turns.values()))[0])
             for _ in range(self.chance.choice([0, 0, 1, 2, 4, 8])):
@@ -143,11 +152,36 @@ class Schedule:
             self.liar = HostileHub(self.network, self.chance.choice(["juniper", "riverbend"]), self.chance)
             self.network.liar = self.liar
             self.network.knowing.misled = self.liar.victim
+            self.network.broker.silenced = downlink(self.liar.victim)
+            for share in self.shares:
+                for name in share.sides:
+                    if self.liar.victim in share.sides and name != self.liar.victim:
+                        self.clinic(name).grants(share.referred, CATEGORIES)
 
     def _resume(self, clinic: SimulatedClinic) -> None:
         """Somebody has looked at the log that stands still, and the hub is honest again."""
         clinic.node.sync.resume_downlink()
         self.network.heal()
+
+    def _write_to_the_victim(self) -> None:
+        """What it may have, two at a time, so that there is something to lie about."""
+        assert self.liar is not None
+        victim = self.liar.victim
+        for share in self.shares:
+            for name in share.sides:
+                if victim in share.sides and name != victim and name in share.patients:
+                    for content in self.chance.sample(CONTENTS, 2):
+                        self.clinic(name).records(share.patients[name], content)
+
+    def _try_again(self) -> None:
+        """An administrator of the clinic that is lied to."""
+        assert self.liar is not None
+        clinic = self.clinic(self.liar.victim)
+        if "downlink-stopped" in clinic.alerts():
+            try:
+                clinic.node.sync.resume_downlink()
+            except Refusal:
+                self.trail.append("the hub is away")
 
     def _check_missed(self, liar: HostileHub) -> None:
         """What did not arrive is missed by its origin a day later, and what had to be refused was."""
@@ -348,7 +382,9 @@ class Schedule:
     def _refer(self) -> None:
         if len(self.shares) >= 6:
             return
-        by, to = self.chance.choice([("juniper", "riverbend"), ("riverbend", "juniper"), ("cedar", "juniper")])
+        by, to = self.chance.choice(
+            [("juniper", "riverbend"), ("riverbend", "juniper"), ("cedar", "juniper")]
+        )
         clinic = self.clinic(by)
         if not clinic.running:
             return
@@ -464,9 +500,7 @@ class Schedule:
         for machine in self.network.machines.values():
             if machine.database_away:
                 machine.database_away = False
-                database = (
-                    self.network.hub.database if machine.is_hub else self.clinic(machine.name).db
-                )
+                database = self.network.hub.database if machine.is_hub else self.clinic(machine.name).db
                 database.engine.dispose()
                 self.network.effects.note("database-restarted")
 
@@ -509,7 +543,9 @@ class Schedule:
     def _line(self) -> None:
         line = self.network.line(self.chance.choice(NAMES))
         count = self.chance.randrange(1, 5)
-        match self.chance.choice(["cut", "join", "join", "requests", "answers", "late", "delay", "die", "spoil", "spoil"]):
+        match self.chance.choice(
+            ["cut", "join", "join", "requests", "answers", "late", "delay", "die", "spoil", "spoil"]
+        ):
             case "cut":
                 line.cut = True
             case "join":
@@ -547,9 +583,11 @@ class Schedule:
 
     def _rotate_keys(self) -> None:
         name = self.chance.choice(NAMES)
+        if self.clinic(name).running:
+            self._new_keys(name)
+
+    def _new_keys(self, name: str) -> None:
         clinic = self.clinic(name)
-        if not clinic.running:
-            return
         under_way = self._unfinished(name)
         clinic.keys = self.network.keys.rotated(clinic.keys, self.network.clock.now())
         clinic.restart()
@@ -647,7 +685,7 @@ FAULTS = {
     "clock": 3,
     "succeed": 3,
     "rotate_keys": 1,
-    "back_up": 2,
+    "back_up": 1,
     "restore": 2,
 }
 
@@ -710,7 +748,9 @@ def digest_of(network: FailingNetwork) -> str:
         for table, columns in _SAID["hub" if name == "hub" else "clinic"].items():
             found = database.metadata.tables[table]
             with database.reading() as tx:
-                rows = sorted(repr(tuple(row)) for row in tx.all(select(*(found.c[each] for each in columns))))
+                rows = sorted(
+                    repr(tuple(row)) for row in tx.all(select(*(found.c[each] for each in columns)))
+                )
             digest.update(f"{name} {table} {rows}".encode())
     digest.update(repr(sorted(network.effects.items())).encode())
     return digest.hexdigest()
@@ -727,7 +767,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("steps", type=int, nargs="?", default=STEPS)
     parser.add_argument("--through", type=int, default=None, help="the last seed of several")
-    parser.add_argument("--until-broken", action="store_true", help="end with the first that breaks a promise")
+    parser.add_argument(
+        "--until-broken", action="store_true", help="end with the first that breaks a promise"
+    )
     asked = parser.parse_args(arguments)
     # What a fault makes the services log says nothing here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -283,9 +283,12 @@ class _Witness(Watch):
         So it does for a reader who says that it was further on.
         """
         log, seen = hub_exchange.log, self.seen.sequences
-        if self.failing.knowing.hub_forgot or practice_of(name) in self.excused:
+        knowing = self.failing.knowing
+        if knowing.hub_forgot or practice_of(name) in {*self.excused, knowing.misled}:
             here = [log.c.log == name, log.c.sequence > seen.get(name, 0)]
-            first = tx.first(select(log.c.sequence, log.c.epoch).where(*here).order_by(log.c.sequence).limit(1))
+            first = tx.first(
+                select(log.c.sequence, log.c.epoch).where(*here).order_by(log.c.sequence).limit(1)
+            )
             if first is not None and first.epoch > self.failing.knowing.epochs.get(name, 1):
                 self.failing.knowing.epochs[name] = first.epoch
                 seen[name] = first.sequence - 1
@@ -307,7 +310,11 @@ class _Witness(Watch):
         assert row is not None
         if entry is None:
             stranger = row.origin_practice_id in self.excused
-            hold("P3", stranger, f"{clinic.name} holds {entry_id} of {row.origin_practice_id}, which it never wrote")
+            hold(
+                "P3",
+                stranger,
+                f"{clinic.name} holds {entry_id} of {row.origin_practice_id}, which it never wrote",
+            )
             return
         told = (row.origin_practice_id, row.episode_id, row.category, row.authored_at)
         said = (entry.origin, entry.episode, entry.category, entry.authored_at)
@@ -345,7 +352,7 @@ class Ids:
     """The same ids in every run of the same seed, or nothing could be looked at twice."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._chance = random.Random(f"ids of {seed}")
         self._patch = mock.patch("secrets.token_bytes", self._bytes)
 
     def _bytes(self, count: int | None = None) -> bytes:
@@ -369,7 +376,7 @@ class Stage:
 
 def a_stage(place: Place) -> Stage:
     """Juniper prescribes; Riverbend and Cedar give psychotherapy; both are Juniper's partners, and patients are shared."""
-    with Ids(7):
+    with Ids(0):
         network = FailingNetwork(place.home, place.fresh)
         juniper = network.clinic("juniper", "prescriber")
         for name in NAMES[1:]:

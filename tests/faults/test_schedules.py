@@ -41,7 +41,9 @@ def test_the_promises_hold_on_every_schedule(stage: Stage, capsys: pytest.Captur
             if len(broken) >= 10:
                 break
     with capsys.disabled():
-        sys.stdout.write(f"\n{len(SEEDS)} schedules, {worked} works of people, {effects.total()} effects of faults\n")
+        sys.stdout.write(
+            f"\n{len(SEEDS)} schedules, {worked} works of people, {effects.total()} effects of faults\n"
+        )
         sys.stdout.write(f"{effects.table()}\n")
     assert not broken, "\n".join(broken)
     if LONG:

@@ -1,10 +1,11 @@
 """Breaks each promise on purpose, in a copy of the tree, and expects the named test to notice.
 
-``python tests/mutants/run.py [--by schedules] [PROMISE ...]``. A mutant is a patch with its promise and the test that must fail, in a ``*.toml`` beside it.
+``python tests/mutants/run.py [--by schedules] [PROMISE ...]``.
+A mutant is a patch with its promise and the test that must fail, in a ``*.toml`` beside it.
 The report is a table; the exit code is 1 if a mutant survives, does not apply, or its test fails without it.
 
 By schedules, each mutant meets up to fifty schedules of faults instead of its own test, and which of them notices is told.
-What schedules cannot see by nature stands in unseen_by_schedules.toml with the reason, and is left out.
+What schedules cannot see by nature stands in unseen_by_schedules.txt with the reason, and is left out.
 """
 
 import os
@@ -157,8 +158,8 @@ def judge(tree: Path, mutant: Mutant, sound: dict[tuple[str, str], bool]) -> str
 
 def unseen_by_schedules() -> dict[str, str]:
     """Patches that no schedule can notice, with the reason."""
-    found: dict[str, str] = tomllib.loads((HERE / "unseen_by_schedules.toml").read_text())["unseen"]
-    return found
+    lines = (HERE / "unseen_by_schedules.txt").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
 
 
 def first_to_notice(tree: Path) -> str:

@@ -477,7 +477,11 @@ class Watch:
             hold("P9", not waiting, f"{clinic.name} still has {waiting} queued")
             hold("P8", not list(clinic_audit.findings(tx)), f"{clinic.name}'s own chain does not verify")
             parked = tx.all(select(clinic_exchange.quarantine))
-            hold("P3", not parked or self.may_park(clinic), f"{clinic.name} has parked {[row.reason for row in parked]}")
+            hold(
+                "P3",
+                not parked or self.may_park(clinic),
+                f"{clinic.name} has parked {[row.reason for row in parked]}",
+            )
         for entry_id, seen in self.seen.held.get(clinic.name, {}).items():
             entry = self.oracle.entries.get(entry_id)
             if entry is None:
