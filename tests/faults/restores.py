@@ -66,8 +66,12 @@ class RestoringOracle(Oracle):
         super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
 
     def voided(self, entry_id: str, number: int, reason: str) -> None:
-        if not self._is_strange(entry_id):
-            super().voided(entry_id, number, reason)
+        if self._is_strange(entry_id):
+            return
+        entry = self.entries[entry_id]
+        if entry.recipient == self.misled and entry.is_out:
+            entry.releases[-1].number = number
+        super().voided(entry_id, number, reason)
 
     def forgotten(self, entry_id: str, by: str) -> None:
         if not self._is_strange(entry_id):
@@ -84,6 +88,11 @@ class RestoringOracle(Oracle):
         if self._is_strange(entry_id):
             return
         entry = self.entries[entry_id]
+        if entry_id in self.regiven and entry.times_received >= len(entry.releases):
+            # Kafka still held what the hub had given before it was set back.
+            entry.held_by_recipient = True
+            self.delivered.add(entry_id)
+            return
         known = entry_id in self.delivered and not entry.times_received
         super().received(entry_id, by)
         self.delivered.add(entry_id)

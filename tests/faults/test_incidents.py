@@ -12,6 +12,7 @@ from support.staged import a_place
 from tandem_care.categories import Category
 from tandem_platform.errors import Refusal
 
+_FEED = 0
 VITALS = one_of_every_kind()["vitals"]
 
 
@@ -53,8 +54,9 @@ def test_a_row_that_is_read_while_the_hubs_clock_jumps_is_not_parked(
     network.machine("hub").skew = timedelta(hours=2)
     entry_id = _vitals(network, shared)
     for _ in range(5):
+        network.clinics["juniper"].step()
         with suppress(Refusal):
-            network.settle(4)
+            network.step_hub_part(_FEED)
     network.machine("hub").skew = timedelta(0)
     network.settle()
     assert network.oracle.entries[entry_id].held_by_recipient
@@ -68,7 +70,7 @@ def test_what_was_permitted_before_a_restart_does_not_lie_in_the_future(
     """The hub's clock was ahead, and is set right while the hub is down."""
     network.machine("hub").skew = timedelta(minutes=4)
     network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
-    network.settle(3)
+    network.step_clinic(network.clinics["juniper"], "journal")
     network.machine("hub").skew = timedelta(0)
     network.restart_hub()
     entry_id = _vitals(network, shared)
