@@ -6,6 +6,7 @@ from collections.abc import Callable
 from faults.effects import Effects
 from faults.stage import FailingNetwork
 
+from tandem.common.v1.common_pb2 import CATEGORY_MEDICATION_MONITORING, CATEGORY_SCALE_SCORE
 from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_platform.exchange.rows import Position, body_hash, downlink, position_of, sign_batch
@@ -178,7 +179,8 @@ class HostileHub:
             case 1:
                 labels.entered_in_error = not labels.entered_in_error
             case 2:
-                labels.category = 1 + labels.category % 5
+                vitals = labels.category == CATEGORY_MEDICATION_MONITORING
+                labels.category = CATEGORY_SCALE_SCORE if vitals else CATEGORY_MEDICATION_MONITORING
             case 3:
                 labels.authored_at.seconds -= 86_400
         bodies[place] = body.SerializeToString()
