@@ -340,7 +340,7 @@ class Schedule:
 
     def _grant_or_deny(self) -> None:
         share, name = self._some_side()
-        now = self.network.clock.now()
+        now = self.clinic(name).clinic.now()
         categories = {self.chance.choice(CATEGORIES), self.chance.choice(CATEGORIES)}
         times: dict[str, Any] = {}
         if self.chance.random() < 0.6:
