@@ -101,7 +101,6 @@ class Upkeep:
                     tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
                 )
 
-
     def _was_permitted_since(self, tx: Transaction, sealing: Sealing, now: datetime) -> bool:
         """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough."""
         record = entries.own(tx, self._clinic.vault, sealing.record_id)
