@@ -1,7 +1,11 @@
 """Breaks each promise on purpose, in a copy of the tree, and expects the named test to notice.
 
-``python tests/mutants/run.py [PROMISE ...]``. A mutant is a patch with its promise and the test that must fail, in a ``*.toml`` beside it.
+``python tests/mutants/run.py [--by schedules] [PROMISE ...]``.
+A mutant is a patch with its promise and the test that must fail, in a ``*.toml`` beside it.
 The report is a table; the exit code is 1 if a mutant survives, does not apply, or its test fails without it.
+
+By schedules, each mutant meets up to fifty schedules of faults instead of its own test, and which of them notices is told.
+What schedules cannot see by nature stands in unseen_by_schedules.txt with the reason, and is left out.
 """
 
 import os
@@ -33,6 +37,7 @@ PACKAGES = (
     "tandem_therapy_provider",
 )
 SECONDS = 600
+SCHEDULES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,73 @@ def judge(tree: Path, mutant: Mutant, sound: dict[tuple[str, str], bool]) -> str
         subprocess.run(["git", "apply", "--reverse", patch], cwd=tree, check=True)
 
 
+def unseen_by_schedules() -> dict[str, str]:
+    """Patches that no schedule can notice, with the reason."""
+    lines = (HERE / "unseen_by_schedules.txt").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def first_to_notice(tree: Path) -> str:
+    """The first schedule that breaks a promise on *tree*, and which; empty if none of them does."""
+    command = [sys.executable, "-m", "faults.schedules", "1", "--through", str(SCHEDULES), "--until-broken"]
+    environment = _environment(tree)
+    environment["PYTHONPATH"] += f":{tree / 'tests'}"
+    environment["PYTHONHASHSEED"] = "0"
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "hangs"
+    if done.returncode == 0:
+        return ""
+    told = done.stdout.splitlines() or done.stderr.splitlines()[-1:]
+    return told[0] if told else f"exit code {done.returncode}"
+
+
+def judge_by_schedules(tree: Path, mutant: Mutant) -> tuple[bool, str]:
+    """Whether fifty schedules notice the mutant, and what they say."""
+    if not applies(mutant, tree):
+        return False, "does not apply"
+    patch = str(HERE / mutant.patch)
+    subprocess.run(["git", "apply", patch], cwd=tree, check=True)
+    try:
+        noticed = first_to_notice(tree)
+    finally:
+        subprocess.run(["git", "apply", "--reverse", patch], cwd=tree, check=True)
+    return bool(noticed), noticed or "SURVIVED"
+
+
+def by_schedules(wanted: list[str]) -> int:
+    unseen = unseen_by_schedules()
+    chosen = [mutant for mutant in mutants() if not wanted or mutant.promise in wanted]
+    survivors = 0
+    with tempfile.TemporaryDirectory(prefix="tandem-mutants-") as folder:
+        copy_of_the_tree(Path(folder))
+        tree = Path(folder) / "tree"
+        if broken := first_to_notice(tree):
+            sys.stdout.write(f"a schedule breaks a promise without any mutant: {broken}\n")
+            return 1
+        for mutant in chosen:
+            if mutant.patch in unseen:
+                sys.stdout.write(f"left out   {mutant.patch:44} {unseen[mutant.patch]}\n")
+                continue
+            began = time.monotonic()
+            noticed, told = judge_by_schedules(tree, mutant)
+            survivors += not noticed
+            fate = "noticed" if noticed else "NOT"
+            sys.stdout.write(f"{fate:10} {mutant.patch:44} {time.monotonic() - began:4.0f} s  {told[:110]}\n")
+            sys.stdout.flush()
+    left_out = sum(mutant.patch in unseen for mutant in chosen)
+    sys.stdout.write(
+        f"{len(chosen) - left_out - survivors} noticed within {SCHEDULES} schedules, {survivors} not, {left_out} left out\n"
+    )
+    return 1 if survivors or not chosen else 0
+
+
 def main(wanted: list[str]) -> int:
+    if wanted[:2] == ["--by", "schedules"]:
+        return by_schedules(wanted[2:])
     chosen = [mutant for mutant in mutants() if not wanted or mutant.promise in wanted]
     survivors = 0
     sound: dict[tuple[str, str], bool] = {}

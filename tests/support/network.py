@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import MetaData, select
 
 from support.sealing import KeyNetwork
 from tandem.directory.v1 import directory_pb2
@@ -33,7 +33,7 @@ from tandem_clinic.usecases import partner, patients, permissions, referrals
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_clinic.usecases.permissions import Terms
 from tandem_clinic.usecases.plan import PlanItem, read_care_plan
-from tandem_platform.clock import SimulatedClock
+from tandem_platform.clock import Clock, SimulatedClock
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.transport.memory import MemoryTransport
 from tandem_platform.exchange.transport.port import Transport
@@ -91,19 +91,30 @@ class Network:
         self._directory_of_hub = DirectoryServiceStub(operator)
 
     def _new_hub(self, *, create: bool = False) -> Hub:
-        database = Database(self.hub_url, hub_metadata)
+        database = self.open_database("hub", self.hub_url, hub_metadata)
         if create:
             database.create_all()
         return Hub(
             database,
             self.hub_keys,
             KeyTrust([self.keys.trust]),
-            self.clock,
+            self.clock_of("hub"),
             self.carrier,
             PAGE_KEY,
-            ticking=None,
+            ticking=self.ticking,
             sync_period=self._sync_period,
         )
+
+    ticking: Callable[[], float] | None = None
+    """What the hub holds its clock against."""
+
+    def open_database(self, name: str, url: str, metadata: MetaData) -> Database:
+        """For the process of *name*, "hub" or a clinic."""
+        return Database(url, metadata)
+
+    def clock_of(self, name: str) -> Clock:
+        """That the process of *name* goes by."""
+        return self.clock
 
     def continued(self, copy_of: DATABASE_OF) -> "Network":
         """A network that goes on from where this one, closed, ended: on copies of its databases and of its broker's records."""
@@ -252,10 +263,10 @@ class SimulatedClinic:
         self.clinic = Clinic(
             practice_id=self.name,
             display_name=self.name.title(),
-            db=Database(self.url, clinic_metadata),
+            db=self.network.open_database(self.name, self.url, clinic_metadata),
             keys=self.keys,
             vault=Vault(self.keyring, self.name),
-            clock=self.network.clock,
+            clock=self.network.clock_of(self.name),
             gateway=Gateway(self.network.channel(Caller("practice", self.name), faults)),
             trust=[self.network.keys.trust],
             allows_treatment_basis=self._allows_treatment_basis,

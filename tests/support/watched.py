@@ -88,9 +88,9 @@ class WatchedNetwork(Network):
     """Everything happens before the oracle's eyes, in what it is continued by, too."""
 
     def __init__(self, directory: Path, database_of: Callable[[str], str]) -> None:
-        self.memory = MemoryTransport()
-        self.oracle = Oracle()
-        self.watch = _Watch(self, Seen())
+        self.memory = self.new_broker()
+        self.oracle = self.new_oracle()
+        self.watch = self.new_watch(Seen())
         self.partnerships: dict[frozenset[str], str] = {}
         super().__init__(directory, database_of, self.memory)
 
@@ -98,13 +98,22 @@ class WatchedNetwork(Network):
     def member(self) -> type[SimulatedClinic]:
         return WatchedClinic
 
+    def new_broker(self) -> MemoryTransport:
+        return MemoryTransport()
+
+    def new_oracle(self) -> Oracle:
+        return Oracle()
+
+    def new_watch(self, seen: "Seen") -> "Watch":
+        return Watch(self, seen)
+
     def continued(self, copy_of: Callable[[str], str]) -> "WatchedNetwork":
         twin = super().continued(copy_of)
         assert isinstance(twin, WatchedNetwork)
         assert isinstance(twin.transport, MemoryTransport)
         twin.memory = twin.transport
         twin.oracle = deepcopy(self.oracle)
-        twin.watch = _Watch(twin, deepcopy(self.watch.seen))
+        twin.watch = twin.new_watch(deepcopy(self.watch.seen))
         return twin
 
     def _new_hub(self, *, create: bool = False) -> Hub:
@@ -154,11 +163,12 @@ class WatchedNetwork(Network):
 
     def check(self) -> None:
         """Every promise, once nothing moves any more."""
-        now = self.clock.now()
+        now = self.watch.now
         self.watch.look_at_hub()
         for clinic in self.clinics.values():
             self.watch.look_at(clinic)
-            self.watch.check_clinic(clinic)
+            if clinic.name not in self.watch.excused:
+                self.watch.check_clinic(clinic)
         self.oracle.check_settled(now)
         self.watch.check_referrals(now)
         self.watch.check_audit(now)
@@ -176,7 +186,7 @@ class WatchedClinic(SimulatedClinic):
         return done
 
 
-def _watch_of(clinic: SimulatedClinic) -> "_Watch":
+def _watch_of(clinic: SimulatedClinic) -> "Watch":
     assert isinstance(clinic.network, WatchedNetwork)
     return clinic.network.watch
 
@@ -227,11 +237,13 @@ class Seen:
     held: dict[str, dict[str, _Held]] = field(default_factory=dict)
 
 
-class _Watch:
+class Watch:
     def __init__(self, network: WatchedNetwork, seen: Seen) -> None:
         self.network = network
         self.seen = seen
         self.calls = 0
+        self.excused: set[str] = set()
+        """Practices that do not play by the rules: of themselves nothing is promised."""
 
     @property
     def oracle(self) -> Oracle:
@@ -465,9 +477,16 @@ class _Watch:
             hold("P9", not waiting, f"{clinic.name} still has {waiting} queued")
             hold("P8", not list(clinic_audit.findings(tx)), f"{clinic.name}'s own chain does not verify")
             parked = tx.all(select(clinic_exchange.quarantine))
-            hold("P3", not parked, f"{clinic.name} has parked {[row.reason for row in parked]}")
+            hold(
+                "P3",
+                not parked or self.may_park(clinic),
+                f"{clinic.name} has parked {[row.reason for row in parked]}",
+            )
         for entry_id, seen in self.seen.held.get(clinic.name, {}).items():
-            entry = self.oracle.entries[entry_id]
+            entry = self.oracle.entries.get(entry_id)
+            if entry is None:
+                hold("P3", self.excused, f"{clinic.name} holds {entry_id}, which nobody wrote")
+                continue
             marked = seen.state == "revoked"
             permitted = self.oracle.may_have(entry, self.now)
             hold(
@@ -477,6 +496,10 @@ class _Watch:
             )
             if seen.has_content:
                 self._check_content(clinic, entry_id)
+
+    def may_park(self, clinic: SimulatedClinic) -> bool:
+        """Whether somebody gives it what it has to refuse."""
+        return False
 
     def _check_content(self, clinic: SimulatedClinic, entry_id: str) -> None:
         origin = self.network.clinics[self.oracle.entries[entry_id].origin]
@@ -489,7 +512,7 @@ class _Watch:
 
     def check_referrals(self, now: datetime) -> None:
         for referral in self.oracle.referrals.values():
-            for party in (referral.referrer, referral.recipient):
+            for party in {referral.referrer, referral.recipient} - self.excused:
                 with self.network.clinics[party].db.reading() as tx:
                     row = tx.first(
                         select(clinic_referral.c.state).where(
@@ -507,7 +530,12 @@ class _Watch:
         hub = self.network.hub
         with hub.database.reading() as tx:
             hold("P8", not verify(tx, self.network.hub_keys.bundle), "the hub's chains do not verify")
-            owing = tx.all(select(revocation).where(revocation.c.acknowledged_at.is_(None)))
+            owing = tx.all(
+                select(revocation).where(
+                    revocation.c.acknowledged_at.is_(None),
+                    revocation.c.recipient_practice_id.not_in(self.excused),
+                )
+            )
             hold("P2", not owing, f"{len(owing)} revocations were never acknowledged")
             chains = {
                 name: [(link.fact.entry_id, link.fact.action) for link in hub_audit.links(tx, name)]

@@ -357,6 +357,21 @@ def test_a_row_after_a_refused_command_does_not_wait_for_ever_at_a_hub_that_forg
 
 
 @either_way
+def test_a_closing_move_is_replayed_although_rows_are_lost_that_came_before_it(course: Course) -> None:
+    """The hub takes rows only when everything is replayed, and a closing move else waits for the rows before it."""
+    backup = course.backup_hub()
+    course.score_and_settle(1)
+    course.juniper.moves(course.referred, "cancel", reason="moved")
+    course.network.settle()
+    course.restore_hub(backup)
+    course.network.settle()
+    (state,) = [row.state for row in course.hub_rows("referral")]
+    assert state == "cancelled"
+    assert course.seen() == [1]
+    course.assert_whole()
+
+
+@either_way
 def test_entries_of_an_episode_that_the_other_practice_has_to_bring_back(course: Course) -> None:
     """The recipient is back first, with entries of an episode whose referral only its referrer can replay."""
     backup = course.backup_hub()

@@ -27,7 +27,7 @@ from tandem_referral.grpc.directory import DirectoryServicer
 from tandem_referral.grpc.exchange import ExchangeServicer
 from tandem_referral.grpc.pages import PageTokens
 from tandem_referral.grpc.referral import ReferralServicer
-from tandem_referral.store import entries, keys, permissions, practices, referrals, sync
+from tandem_referral.store import audit, entries, keys, permissions, practices, referrals, sync
 from tandem_referral.store.commands import RememberedCommands
 from tandem_referral.usecases import consent
 from tandem_referral.usecases.audit import RootPublisher
@@ -90,6 +90,10 @@ class Hub:
         """What this database holds may come from a backup: clinics sync anew with this run."""
         if self._serves:
             sync.begin_run(tx, new_id("run"), self._clock.now())
+            # The mark is stored now and then only; what was decided since must not come to lie in the future.
+            decided_at = audit.last_written_at(tx)
+            if decided_at is not None:
+                sync.raise_high_water(tx, decided_at)
         known = keys.newest(tx, HUB)
         if known is None or known.version < keys_of_hub.version:
             practices.add_bundle(tx, keys_of_hub.signed_bundle.to_message(), self._clock.now())

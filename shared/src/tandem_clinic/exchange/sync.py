@@ -65,6 +65,9 @@ class _Patience:
         """The log is at *place*, behind *head*: True when it has been there for *grace*, and then ever less often."""
         if place != self._place or self._due_at is None:
             self._place, self.awaited, self._due_at, self._rest = place, head, now + grace, GRACE
+        elif self._due_at - now > LONGEST_REST:
+            # The clock was set back since.
+            self._due_at = now
         if now < self._due_at:
             return False
         self._due_at = now + self._rest
@@ -131,7 +134,7 @@ class Sync:
     def may_apply_copies(self) -> bool:
         """Whether the list of revocations is recent enough to trust a Kafka copy."""
         synced_at = self._peer.synced_at
-        return synced_at is not None and self._clinic.now() - synced_at <= LEASE
+        return synced_at is not None and abs(self._clinic.now() - synced_at) <= LEASE
 
     def hub_is_reached(self) -> bool:
         return self.may_apply_copies()

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.store import entries, partners, worklist
+from tandem_clinic.store import entries, episodes, partners, permissions, worklist
+from tandem_clinic.store.entries import Sealing
 from tandem_clinic.usecases import partner
-from tandem_clinic.usecases.sharing import WRAP_WANTED
+from tandem_clinic.usecases.sharing import WRAP_WANTED, own_view
 from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.signing import HUB
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 RECEIPT_EXPECTED_WITHIN = timedelta(hours=24)
 LOOK_EVERY = timedelta(minutes=5)
+PAGE = 200
+_FROM_THE_FIRST = (datetime(1970, 1, 1, tzinfo=UTC), "")
 TRY_AGAIN_AFTER = timedelta(seconds=2)
 RECONSIDER_EVERY = timedelta(seconds=5)
 
@@ -30,6 +33,7 @@ class Upkeep:
         self._clinic = clinic
         self._introduced = False
         self._looked_at: datetime | None = None
+        self._looked_up_to = _FROM_THE_FIRST
         self._reconsidered_at: datetime | None = None
         self._rest_until: datetime | None = None
         self._wanted: Mapping[str, Callable[[Clinic, str], None]] = {
@@ -42,7 +46,11 @@ class Upkeep:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
         gave = self._reconsider(now)
-        if self._rest_until is not None and now < self._rest_until:
+        if not _is_within(LOOK_EVERY, self._looked_at, now):
+            # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
+            self._looked_at = now
+            self._clinic.db.run(self._look_for_overdue_receipts)
+        if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:
             did = self._introduce() or self._fetch_wanted()
@@ -50,14 +58,11 @@ class Upkeep:
             _log.info("upkeep waits", extra={"reason": refusal.reason})
             self._rest_until = now + TRY_AGAIN_AFTER
             return gave
-        if self._looked_at is None or now - self._looked_at >= LOOK_EVERY:
-            self._looked_at = now
-            self._clinic.db.run(self._look_for_overdue_receipts)
         return did or gave
 
     def _reconsider(self, now: datetime) -> bool:
         """Wraps that could not be given when the hub asked."""
-        if self._reconsidered_at is not None and now - self._reconsidered_at < RECONSIDER_EVERY:
+        if _is_within(RECONSIDER_EVERY, self._reconsidered_at, now):
             return False
         self._reconsidered_at = now
         with self._clinic.db.glancing() as tx:
@@ -86,13 +91,30 @@ class Upkeep:
         return bool(wanted)
 
     def _look_for_overdue_receipts(self, tx: Transaction) -> None:
-        """What we released should have arrived: a hub that drops rows is found here."""
+        """What we released should have arrived: a hub that drops rows is found here. A page at each look, round and round."""
         now = self._clinic.now()
-        for sealing in entries.sealings_without_receipt(tx, now - RECEIPT_EXPECTED_WITHIN):
-            if sealing.rule == "permitted":
+        page = entries.sealings_without_receipt(tx, self._looked_up_to, now - RECEIPT_EXPECTED_WITHIN, PAGE)
+        self._looked_up_to = (page[-1].sealed_at, page[-1].entry_id) if len(page) == PAGE else _FROM_THE_FIRST
+        for sealing in page:
+            if sealing.rule == "permitted" or self._was_permitted_since(tx, sealing, now):
                 worklist.raise_item(
                     tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
                 )
+
+    def _was_permitted_since(self, tx: Transaction, sealing: Sealing, now: datetime) -> bool:
+        """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough."""
+        record = entries.own(tx, self._clinic.vault, sealing.record_id)
+        episode = episodes.get(tx, sealing.episode_id)
+        decision = own_view(
+            tx, self._clinic, episode, record.category, record.derived_from, record.authored_at
+        )
+        known = permissions.find(tx, decision.permission_id or "") if decision.permitted else None
+        return known is not None and known.changed_at <= now - RECEIPT_EXPECTED_WITHIN
+
+
+def _is_within(period: timedelta, since: datetime | None, now: datetime) -> bool:
+    """Not if the clock was set back since."""
+    return since is not None and timedelta(0) <= now - since < period
 
 
 def pin_hub(clinic: Clinic) -> None:

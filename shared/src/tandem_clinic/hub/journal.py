@@ -302,7 +302,8 @@ class Journal:
             return False
         first = Command(**row._mapping)
         try:
-            if first.name in CLOSING and not self._push_uplink():
+            # A restored hub takes rows only when all that it has lost is replayed: a replay must not wait for rows.
+            if first.name in CLOSING and first.replayed_since is None and not self._push_uplink():
                 raise Refusal(
                     Code.UNAVAILABLE, "UPLINK_NOT_PUSHED", "what was recorded before has not arrived yet"
                 )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.conflicts import insert_new
@@ -200,10 +200,13 @@ def sealings_of_patient(tx: Transaction, patient_id: str) -> list[Sealing]:
     return _sealings(tx, sealed_entry.c.record_id.in_(records))
 
 
-def sealings_without_receipt(tx: Transaction, before: datetime, limit: int = 200) -> list[Sealing]:
-    """Wrapped for the partner, sealed before that time, and no receipt came back. Oldest first."""
+def sealings_without_receipt(
+    tx: Transaction, after: tuple[datetime, str], before: datetime, limit: int = 200
+) -> list[Sealing]:
+    """Wrapped for the partner, sealed before that time, and no receipt came back. Oldest first, from a time and an id on."""
     return _sealings(
         tx,
+        tuple_(sealed_entry.c.sealed_at, sealed_entry.c.entry_id) > after,
         sealed_entry.c.partner_wrapped,
         sealed_entry.c.sealed_at < before,
         receipt.c.entry_id.is_(None),

@@ -120,6 +120,15 @@ def links(tx: Transaction, chain: str, after: int = 0, limit: int | None = None)
         yield link_in(record)
 
 
+def last_written_at(tx: Transaction) -> datetime | None:
+    """The latest time that the newest record of any chain bears."""
+    newest = (audit_record.c.chain == audit_head.c.chain) & (audit_record.c.number == audit_head.c.number)
+    row = tx.first(
+        select(func.max(audit_record.c.at).label("at")).select_from(audit_head.join(audit_record, newest))
+    )
+    return None if row is None else row.at
+
+
 def chains(tx: Transaction) -> list[str]:
     """Every chain that has records or a head."""
     recorded = select(audit_record.c.chain).distinct()

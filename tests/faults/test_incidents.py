@@ -1,0 +1,114 @@
+"""What schedules of faults have found, each as short as it can be told."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from faults.stage import FailingNetwork, Share, Stage, a_stage
+
+from support.care_examples import one_of_every_kind
+from support.staged import a_place
+from tandem_care.categories import Category
+from tandem_platform.errors import Refusal
+
+_FEED = 0
+VITALS = one_of_every_kind()["vitals"]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with a_place(None) as place:
+        yield a_stage(place)
+
+
+@pytest.fixture
+def network(stage: Stage) -> Iterator[FailingNetwork]:
+    with stage.place.copies() as copy_of:
+        network = stage.start.continued(copy_of)
+        network.settle()
+        yield network
+        network.close()
+
+
+@pytest.fixture
+def shared(stage: Stage) -> Share:
+    """Between Juniper and Riverbend."""
+    return stage.shares[0]
+
+
+def _vitals(network: FailingNetwork, shared: Share) -> str:
+    recorded = network.clinics["juniper"].records(shared.patients["juniper"], VITALS)
+    return next(
+        each
+        for each in recorded.entry_ids
+        if network.oracle.entries[each].episode == shared.referred.episode_id
+    )
+
+
+def test_a_row_that_is_read_while_the_hubs_clock_jumps_is_not_parked(
+    network: FailingNetwork, shared: Share
+) -> None:
+    network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    network.machine("hub").skew = timedelta(hours=2)
+    entry_id = _vitals(network, shared)
+    for _ in range(5):
+        network.clinics["juniper"].step()
+        with suppress(Refusal):
+            network.step_hub_part(_FEED)
+    network.machine("hub").skew = timedelta(0)
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    network.heal()
+    network.check()
+
+
+def test_what_was_permitted_before_a_restart_does_not_lie_in_the_future(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """The hub's clock was ahead, and is set right while the hub is down."""
+    network.machine("hub").skew = timedelta(minutes=4)
+    network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.step_clinic(network.clinics["juniper"], "journal")
+    network.machine("hub").skew = timedelta(0)
+    network.restart_hub()
+    entry_id = _vitals(network, shared)
+    network.settle(10)
+    network.advance(600)
+    network.heal()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    network.check()
+
+
+def test_a_clinic_whose_clock_is_set_back_does_not_wait_for_the_old_time(
+    network: FailingNetwork, shared: Share
+) -> None:
+    machine, line = network.machine("juniper"), network.line("juniper")
+    machine.skew = timedelta(hours=2)
+    line.cut = network.broker.down = True
+    entry_id = _vitals(network, shared)
+    network.settle(6)
+    machine.skew = timedelta(0)
+    line.cut = False
+    network.settle(10)
+    assert network.oracle.entries[entry_id].at_hub
+
+
+def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_not_answer(
+    network: FailingNetwork, shared: Share
+) -> None:
+    network.clinics["riverbend"].running = False
+    juniper = network.clinics["juniper"]
+    _vitals(network, shared)
+    juniper.grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        history_from=network.clock.now() - timedelta(days=1),
+    )
+    network.settle()
+    network.line("juniper").cut = True
+    juniper.restart()
+    network.advance(25 * 3600)
+    juniper.step()
+    assert "receipt-overdue" in juniper.worklist()
