@@ -42,12 +42,13 @@ SCHEDULES = 50
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """stack: where the test can see it; a row lock shows on PostgreSQL only."""
+    """stack: where the test can see it; a row lock shows on PostgreSQL only. demo: whether the demo must fail, too."""
 
     patch: str
     promise: str
     test: str
     stack: str = "embedded"
+    demo: bool = False
 
 
 def mutants() -> list[Mutant]:
@@ -139,6 +140,14 @@ def passes(tree: Path, mutant: Mutant) -> bool:
     return done.returncode == 0
 
 
+def demo_passes(tree: Path) -> bool:
+    command = [sys.executable, "-m", "tandem_ops", "demo"]
+    done = subprocess.run(
+        command, cwd=tree, env=_environment(tree), capture_output=True, timeout=SECONDS, check=False
+    )
+    return done.returncode == 0
+
+
 def judge(tree: Path, mutant: Mutant, sound: dict[tuple[str, str], bool]) -> str:
     """What became of the mutant: "killed" is good."""
     if not applies(mutant, tree):
@@ -151,7 +160,11 @@ def judge(tree: Path, mutant: Mutant, sound: dict[tuple[str, str], bool]) -> str
     patch = str(HERE / mutant.patch)
     subprocess.run(["git", "apply", patch], cwd=tree, check=True)
     try:
-        return "SURVIVED" if passes(tree, mutant) else "killed"
+        if passes(tree, mutant):
+            return "SURVIVED"
+        if mutant.demo:
+            return "SURVIVED the demo" if demo_passes(tree) else "killed, by the demo too"
+        return "killed"
     finally:
         subprocess.run(["git", "apply", "--reverse", patch], cwd=tree, check=True)
 
@@ -230,10 +243,12 @@ def main(wanted: list[str]) -> int:
         copy_of_the_tree(Path(folder))
         if not imports_its_own(Path(folder) / "tree"):
             raise SystemExit("the copy's tests would import what is installed instead of the copy")
+        if any(mutant.demo for mutant in chosen) and not demo_passes(Path(folder) / "tree"):
+            raise SystemExit("the demo fails without any mutant")
         for mutant in chosen:
             began = time.monotonic()
             fate = judge(Path(folder) / "tree", mutant, sound)
-            survivors += fate != "killed"
+            survivors += not fate.startswith("killed")
             sys.stdout.write(
                 f"{fate:26} {mutant.promise:10} {mutant.patch:52} {time.monotonic() - began:5.0f} s\n"
             )
