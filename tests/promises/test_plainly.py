@@ -1,6 +1,7 @@
 """Each promise once, in a few steps; the oracle watches all of them, and checks the rest at the end."""
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,19 +12,21 @@ from sqlalchemy import select
 from support.care_examples import a_phq9, one_of_every_kind
 from support.network import Referred, SimulatedClinic
 from support.watched import WatchedNetwork
+from tandem.exchange.v1.exchange_pb2 import RowBody
 from tandem.referral.v1.referral_pb2 import CancelReferralRequest
 from tandem.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import Content, Message
-from tandem_clinic.store.tables import command
+from tandem_clinic.store.tables import command, exchange
 from tandem_clinic.usecases import partner
-from tandem_clinic.usecases.entries import amend_entry, take_back_entry
+from tandem_clinic.usecases.entries import amend_entry, record_entry, take_back_entry
+from tandem_clinic.usecases.permissions import hold_permission, revoke_permission
 from tandem_platform.exchange.transport.memory import losing
 from tandem_platform.ids import new_id
 from tandem_platform.rpc.client import refusal_of
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.local import unreachable
-from tandem_platform.storage import Database
+from tandem_platform.storage import Database, Transaction
 from tandem_referral.store.tables import metadata as hub_metadata
 
 SCORES, VITALS, MESSAGES = Category.SCALE_SCORE, Category.MEDICATION_MONITORING, Category.MESSAGE
@@ -429,3 +432,32 @@ def test_found_what_a_revocation_has_emptied_is_not_read_by_looking_at_the_plan(
         (shown,) = (item for item in riverbend.plan(patient_id) if item.category == VITALS)
         assert (shown.state, shown.content, shown.first_read_at) == ("revoked", {}, None)
     every_promise(network)
+
+
+@pytest.mark.parametrize("withdraw", [revoke_permission, hold_permission])
+def test_p2_what_was_recorded_in_the_transaction_of_a_withdrawal_goes_without_the_partners_wrap(
+    network: WatchedNetwork,
+    juniper: SimulatedClinic,
+    shared: Referred,
+    withdraw: Callable[..., Any],
+) -> None:
+    """Requests that come at once are committed at once: the withdrawal finds what is not in the log yet."""
+    permission = juniper.grants(shared, [SCORES])
+    network.settle()
+
+    def work(tx: Transaction) -> None:
+        record_entry(tx, juniper.clinic, juniper.person, shared.patient_id, a_score(network))
+        withdraw(tx, juniper.clinic, juniper.person, permission)
+
+    juniper.db.run(work)
+    rows = exchange.log
+    with juniper.db.reading() as tx:
+        newest = tx.first(
+            select(rows.c.body).where(rows.c.log == juniper.clinic.uplink).order_by(rows.c.sequence.desc())
+        )
+    assert newest is not None
+    sent = RowBody.FromString(newest.body)
+    assert [wrap.practice_id for wrap in sent.entry.wraps] == [juniper.name]
+    assert sent.after_request_id
+    network.settle()
+    network.check()

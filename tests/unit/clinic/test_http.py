@@ -1,5 +1,8 @@
 """The REST API over real storage: strict input, problems with a way out, once-only requests, queued commands."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from support.clinics import PARTNERSHIP, AClinic, a_clinic, a_form, an_identity, confirmed, no
@@ -25,6 +28,7 @@ class Desk:
         self._client = app.test_client()
         with clinic.db.transaction() as tx:
             member = staff.add(tx, "Somebody", frozenset(roles), clinic.clinic.now())
+            self.staff_id = member.staff_id
             self.token = staff.issue_token(tx, member.staff_id, clinic.clinic.now())
 
     def call(self, method: str, path: str, body=None, **headers):
@@ -266,3 +270,43 @@ def test_an_administrator_lets_a_log_go_on_and_it_is_accounted_for(juniper):
     with juniper.db.reading() as tx:
         actions = [record.action for record in audit.read(tx)]
     assert actions[-2:] == ["uplink-reopened", "downlink-resumed"]
+
+
+NAMES = ("Ada Alpha", "Ben Bravo", "Cleo Charlie")
+
+
+def test_what_is_committed_together_is_done_by_whoever_asked_for_it(juniper):
+    entrance = Entrance(juniper.clinic, juniper.journal, dict)
+    app = create_app(entrance)
+    desks = [Desk(juniper, app, role) for role in (Role.COORDINATOR, Role.AUDITOR, Role.COORDINATOR)]
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def first(tx) -> None:
+        under_way.set()
+        assert go_on.wait(20)
+
+    def registers(desk: Desk, number: int):
+        return desk.post(
+            "/patients",
+            {"identity": {**ROSE, "legal_name": NAMES[number], "birth_date": f"19{50 + number}-02-03"}},
+            **{"Idempotency-Key": "the same for all"},
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        begun = threads.submit(entrance.together.run, first)
+        assert under_way.wait(20)
+        asked = [threads.submit(registers, desk, number) for number, desk in enumerate(desks)]
+        while len(entrance.together._waiting) < len(desks):
+            pass
+        go_on.set()
+        begun.result(20)
+        answers = [each.result(20) for each in asked]
+    assert [each.status_code for each in answers] == [201, 403, 201]
+    assert answers[0].json["patient_id"] != answers[2].json["patient_id"]
+    with juniper.db.reading() as tx:
+        who = {
+            record.subject_id or record.patient_id: record.staff_id
+            for record in audit.read(tx)
+            if record.action == "patient-registered"
+        }
+    assert who == {answers[at].json["patient_id"]: desks[at].staff_id for at in (0, 2)}

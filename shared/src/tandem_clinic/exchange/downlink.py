@@ -18,6 +18,7 @@ from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.signing import HUB
 from tandem_platform.rpc import words
 from tandem_platform.sealing import KeyBundle, SealBroken, open_entry, sign_received, verify_received
+from tandem_platform.sealing.entries import MOST_RECEIVED
 from tandem_platform.storage import Transaction
 
 _NEWS: Final[Mapping[str, Callable[[Transaction, Clinic, Any], None]]] = {
@@ -124,6 +125,8 @@ class _Batch:
     def prove(self, content: str, told: Any) -> None:
         """What somebody else than the log's writer signed, or signed for good, is checked by its own signature."""
         if content == "receipt_returned":
+            if len(told.items) > MOST_RECEIVED:
+                raise RowFault("receipt-too-long")
             try:
                 verify_received(told, self._bundle(told.recipient_practice_id), self._clinic.now())
             except SealBroken as broken:

@@ -49,7 +49,7 @@ class Upkeep:
         if not _is_within(LOOK_EVERY, self._looked_at, now):
             # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
             self._looked_at = now
-            self._clinic.db.run(self._look_for_overdue_receipts)
+            self._looked_up_to = self._clinic.db.run(self._look_for_overdue_receipts)
         if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:
@@ -90,16 +90,16 @@ class Upkeep:
             self._wanted[item.kind](self._clinic, item.subject_id)
         return bool(wanted)
 
-    def _look_for_overdue_receipts(self, tx: Transaction) -> None:
+    def _look_for_overdue_receipts(self, tx: Transaction) -> tuple[datetime, str]:
         """What we released should have arrived: a hub that drops rows is found here. A page at each look, round and round."""
         now = self._clinic.now()
         page = entries.sealings_without_receipt(tx, self._looked_up_to, now - RECEIPT_EXPECTED_WITHIN, PAGE)
-        self._looked_up_to = (page[-1].sealed_at, page[-1].entry_id) if len(page) == PAGE else _FROM_THE_FIRST
         for sealing in page:
             if sealing.rule == "permitted" or self._was_permitted_since(tx, sealing, now):
                 worklist.raise_item(
                     tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
                 )
+        return (page[-1].sealed_at, page[-1].entry_id) if len(page) == PAGE else _FROM_THE_FIRST
 
     def _was_permitted_since(self, tx: Transaction, sealing: Sealing, now: datetime) -> bool:
         """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough."""

@@ -12,6 +12,7 @@ from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import episode
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.database import Lock
 
 _COLUMNS = (
     episode.c.episode_id,
@@ -71,8 +72,14 @@ def add(
     return made
 
 
-def get(tx: Transaction, episode_id: str) -> Episode:
-    row = tx.first(select(*_COLUMNS).where(episode.c.episode_id == episode_id))
+def hold(tx: Transaction, episode_id: str, lock: Lock) -> None:
+    """Until the commit. Shared by what sends of the episode, exclusive for what stops sending."""
+    if tx.dialect != "sqlite":
+        tx.first(select(episode.c.episode_id).where(episode.c.episode_id == episode_id), lock=lock)
+
+
+def get(tx: Transaction, episode_id: str, *, lock: Lock | None = None) -> Episode:
+    row = tx.first(select(*_COLUMNS).where(episode.c.episode_id == episode_id), lock=lock)
     if row is None:
         raise NotKnown("episode", "episode_id")
     return Episode(**row._mapping)
@@ -88,8 +95,11 @@ def found(tx: Transaction, episode_ids: Collection[str]) -> dict[str, Episode]:
     return {row.episode_id: Episode(**row._mapping) for row in tx.all(query)}
 
 
-def of_patient(tx: Transaction, patient_id: str, *, only_open: bool = False) -> list[Episode]:
-    found = [Episode(**row._mapping) for row in tx.execute(_OF_PATIENT, {"patient": patient_id})]
+def of_patient(
+    tx: Transaction, patient_id: str, *, only_open: bool = False, lock: Lock | None = None
+) -> list[Episode]:
+    query = tx.locked(_OF_PATIENT, lock)
+    found = [Episode(**row._mapping) for row in tx.execute(query, {"patient": patient_id})]
     return [each for each in found if each.is_open] if only_open else found
 
 

@@ -175,13 +175,15 @@ class _Desk:
         if entry.episode_id is not None:
             return [self._view_of(entry.episode_id, entry.patient_id)]
         if entry.patient_id not in self._open:
-            found = episodes.of_patient(self._tx, entry.patient_id, only_open=True)
+            found = episodes.of_patient(self._tx, entry.patient_id, only_open=True, lock="shared")
             self._open[entry.patient_id] = [outlook(self._tx, self._clinic, episode) for episode in found]
         return self._open[entry.patient_id]
 
     def _view_of(self, episode_id: str, patient_id: str) -> Outlook:
         if episode_id not in self._single:
-            self._single[episode_id] = outlook(self._tx, self._clinic, episodes.get(self._tx, episode_id))
+            self._single[episode_id] = outlook(
+                self._tx, self._clinic, episodes.get(self._tx, episode_id, lock="shared")
+            )
         view = self._single[episode_id]
         if view.episode.patient_id != patient_id:
             raise NotKnown("episode", "episode_id")

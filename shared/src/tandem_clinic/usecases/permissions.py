@@ -146,6 +146,8 @@ def deny_permission(
     """Forbid these categories, whatever else permits them. The patient's word is enough."""
     by.require(COORDINATION)
     episode = _open_episode(tx, episode_id)
+    # Before the journal's own lock, which is taken last by everybody.
+    episodes.hold(tx, episode_id, "exclusive")
     record = write_permission(
         tx, clinic, by, episode, terms, evidence, Effect.DENY, clinic.practice_id, episode.partner_practice_id
     )
@@ -178,6 +180,7 @@ def _withdraw(
     tx: Transaction, clinic: Clinic, by: Staff, permission_id: str, command: str, state: str
 ) -> Asked:
     record = permissions.get(tx, permission_id)
+    episodes.hold(tx, record.episode_id, "exclusive")
     request = (
         RevokeConsentRequest(permission_id=permission_id)
         if command == "RevokeConsent"

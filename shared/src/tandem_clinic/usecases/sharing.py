@@ -12,7 +12,7 @@ from tandem_care.permission import Decision, Permission, Question, Rule, decide
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.hub import journal
-from tandem_clinic.store import entries, partners, permissions, referrals, worklist
+from tandem_clinic.store import entries, episodes, partners, permissions, referrals, worklist
 from tandem_clinic.store.entries import NewSealing, OwnEntry
 from tandem_clinic.store.tables import exchange
 from tandem_platform.exchange import log
@@ -161,6 +161,7 @@ def share(
     entered_in_error: bool = False,
 ) -> str:
     """Seal and send a single entry; the id that it has in the episode."""
+    episodes.hold(tx, episode.episode_id, "shared")
     view = outlook(tx, clinic, episode)
     sealing = seal_for(view, entry, amends_entry_id=amends_entry_id, entered_in_error=entered_in_error)
     send(tx, clinic, [(view, sealing)])
@@ -186,6 +187,7 @@ def stage(tx: Transaction, clinic: Clinic, sealed: SealedEntry) -> None:
 
 def void_rows(tx: Transaction, clinic: Clinic, entry_ids: list[str], reason: str) -> None:
     """Take the content of these entries out of our own log."""
+    log.unstage_entries(tx, entry_ids)
     rows = exchange.log
     found = tx.all(
         select(rows.c.sequence).where(
@@ -198,8 +200,11 @@ def void_rows(tx: Transaction, clinic: Clinic, entry_ids: list[str], reason: str
 def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: str) -> int:
     """Void what of the episode has not reached the hub, and send it again without the partner's wraps; how many.
 
-    Called with the revocation in the journal: what is sent again comes after it.
+    Called with the revocation in the journal: what is sent again comes after it. Holds the episode, so that what
+    another transaction is sending of it is either found here or finds the revocation.
     """
+    episodes.hold(tx, episode_id, "exclusive")
+    staged = log.take_staged(tx, clinic.uplink, episode_id)
     rows = exchange.log
     unsent = tx.all(
         select(rows.c.sequence, rows.c.body)
@@ -218,7 +223,7 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
         if body.HasField("late_wrap") or _has_partner_wrap(clinic, body)
     ]
     log.void(tx, clinic.uplink, [sequence for sequence, _ in wrapped], reason)
-    for _, body in wrapped:
+    for body in [*(body for _, body in wrapped), *staged]:
         if body.HasField("late_wrap"):
             entries.set_partner_wrapped(tx, body.late_wrap.entry_id, wrapped=False)
             # Asked for by the hub, which asks once: if it is allowed again, we remember.
@@ -236,7 +241,7 @@ def withhold_unsent(tx: Transaction, clinic: Clinic, episode_id: str, reason: st
             body.entry.wraps.extend(own)
             entries.set_partner_wrapped(tx, body.entry.labels.entry_id, wrapped=False)
             stage(tx, clinic, body.entry)
-    return len(wrapped)
+    return len(wrapped) + len(staged)
 
 
 def stop_waiting(tx: Transaction, clinic: Clinic, row: LogRow) -> bool:

@@ -61,7 +61,7 @@ def _give(tx: Transaction, clinic: Clinic, entry_id: str, room: int) -> str:
     now = clinic.now()
     found = entries.sealed(tx, entry_id)
     assert found is not None
-    episode = episodes.get(tx, found[1].episode_id)
+    episode = episodes.get(tx, found[1].episode_id, lock="shared")
     record = entries.own(tx, clinic.vault, found[1].record_id)
     decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
     if not decision.permitted:

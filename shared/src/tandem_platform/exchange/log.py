@@ -77,6 +77,16 @@ def unstage_entries(tx: Transaction, entry_ids: Iterable[str]) -> None:
         staging.rows = [row for row in staging.rows if row.entry_id not in unwanted]
 
 
+def take_staged(tx: Transaction, log: str, episode_id: str) -> list[RowBody]:
+    """Take back, in their order, the rows of *log* that this transaction has staged for an episode."""
+    staging = tx.notes.get(_STAGED)
+    if staging is None:
+        return []
+    taken = [row for row in staging.rows if row.log == log and row.episode_id == episode_id]
+    staging.rows = [row for row in staging.rows if row not in taken]
+    return [RowBody.FromString(row.body) for row in taken]
+
+
 def _append_staged(tx: Transaction) -> None:
     staging: _Staging = tx.notes.pop(_STAGED, _Staging())
     if not staging.rows:

@@ -245,6 +245,10 @@ def has_wrap_for(entry: SealedEntry, practice_id: str) -> bool:
     return any(wrap.practice_id == practice_id for wrap in entry.wraps)
 
 
+MOST_RECEIVED = 5_000
+"""Entries that one receipt may be for: more than any reader takes at once."""
+
+
 def sign_received(
     keys: PracticeKeys, origin_practice_id: str, entries: Iterable[SealedEntry]
 ) -> EntriesReceived:

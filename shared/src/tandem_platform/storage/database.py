@@ -31,19 +31,18 @@ class Transaction:
         self.dialect: str = connection.dialect.name
         self.notes: dict[str, Any] = {}
         self._before_commit: list[tuple[int, Callable[[Transaction], None]]] = []
-        self._after_commit: list[Callable[[], None]] = []
         self._topics: set[str] = set()
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
 
     def first(self, statement: Select[Any], lock: Lock | None = None) -> Row[Any] | None:
-        return self.connection.execute(self._locked(statement, lock)).first()
+        return self.connection.execute(self.locked(statement, lock)).first()
 
     def all(self, statement: Any, lock: Lock | None = None) -> Sequence[Row[Any]]:
-        return self.connection.execute(self._locked(statement, lock)).all()
+        return self.connection.execute(self.locked(statement, lock)).all()
 
-    def _locked(self, statement: Any, lock: Lock | None) -> Any:
+    def locked(self, statement: Any, lock: Lock | None) -> Any:
         """SQLite's write transactions exclude each other already, so that a row lock adds nothing there."""
         if lock is None or self.dialect == "sqlite":
             return statement
@@ -52,14 +51,13 @@ class Transaction:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside, and what it staged for commit, if it raises."""
-        staged, before, after = self._copy_notes(), list(self._before_commit), list(self._after_commit)
-        topics = set(self._topics)
+        staged, before, topics = self._copy_notes(), list(self._before_commit), set(self._topics)
         nested = self.connection.begin_nested()
         try:
             yield
         except BaseException:
             nested.rollback()
-            self.notes, self._before_commit, self._after_commit, self._topics = staged, before, after, topics
+            self.notes, self._before_commit, self._topics = staged, before, topics
             raise
         nested.commit()
 
@@ -69,9 +67,6 @@ class Transaction:
     def before_commit(self, work: "Callable[[Transaction], None]", rank: int = 0) -> None:
         """Run *work* at the very end of the transaction: the lower *rank* first, then in order of registration."""
         self._before_commit.append((rank, work))
-
-    def after_commit(self, work: Callable[[], None]) -> None:
-        self._after_commit.append(work)
 
     def wake(self, *topics: str) -> None:
         """When this is committed, wake whoever waits for one of *topics*."""
@@ -85,8 +80,6 @@ class Transaction:
 
     def committed(self) -> None:
         self.database.wakeups.notify(self._topics)
-        for work in self._after_commit:
-            work()
 
 
 class Database:

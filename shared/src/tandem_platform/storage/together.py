@@ -1,5 +1,6 @@
 """Committing the work of many threads in one transaction."""
 
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -63,7 +64,9 @@ class Together:
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """What *work* returns, once it is committed; raises what it raises, and what the database does."""
-        piece = _Piece(work)
+        # Another thread may do it, and must do it as this one: whose request it is stands in the context.
+        context = contextvars.copy_context()
+        piece: _Piece[T] = _Piece(lambda tx: context.run(work, tx))
         self._waiting.append(piece)
         with self._leading:
             # Whoever led before may have taken it with its own.
@@ -74,10 +77,8 @@ class Together:
     def _commit_next(self) -> None:
         pieces = self._take()
         try:
-            if len(pieces) > 1 and self._all_at_once(pieces):
-                return
-            for piece in pieces:
-                self._alone(piece)
+            if len(pieces) == 1 or not self._all_at_once(pieces):
+                self._one_by_one(pieces)
         except BaseException:
             # This thread is being ended: nobody may take silence for success.
             for piece in pieces:
@@ -96,14 +97,20 @@ class Together:
 
     def _all_at_once(self, pieces: list[_Piece[Any]]) -> bool:
         """False if something undid the whole transaction before its commit: then each is tried by itself."""
+        is_ending = False
 
         def work(tx: Transaction) -> None:
+            nonlocal is_ending
+            is_ending = False
             for piece in pieces:
                 piece.attempt(partial(_in_savepoint, tx))
+            is_ending = True
 
         try:
             self._database.run(work)
         except _TROUBLE_OF_ALL as trouble:
+            if not is_ending:
+                return False
             # Whether it was committed may be unknown: nobody's work is done a second time.
             for piece in pieces:
                 piece.fault = trouble
@@ -111,11 +118,17 @@ class Together:
             return False
         return True
 
-    def _alone(self, piece: _Piece[Any]) -> None:
-        try:
-            piece.attempt(self._database.run)
-        except _TROUBLE_OF_ALL as trouble:
-            piece.fault = trouble
+    def _one_by_one(self, pieces: list[_Piece[Any]]) -> None:
+        trouble: Exception | None = None
+        for piece in pieces:
+            if trouble is not None:
+                # The database does not answer: to have every request find out by itself would take its time for each.
+                piece.fault = trouble
+                continue
+            try:
+                piece.attempt(self._database.run)
+            except _TROUBLE_OF_ALL as fault:
+                piece.fault = trouble = fault
 
 
 def _in_savepoint(tx: Transaction, work: Callable[[Transaction], T]) -> T:

@@ -18,6 +18,7 @@ from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.rows import downlink, practice_of
 from tandem_platform.ids import is_id
 from tandem_platform.sealing import KeyBundle, SealBroken, is_wrap, verify, verify_received
+from tandem_platform.sealing.entries import MOST_RECEIVED
 from tandem_platform.storage import Transaction
 from tandem_referral.store import audit, commands, entries, keys, permissions
 from tandem_referral.store import sync as syncs
@@ -194,6 +195,8 @@ def _verify(sealed: SealedEntry, bundle: KeyBundle | None, now: datetime) -> Non
 
 def note_received(tx: Transaction, recipient: str, received: EntriesReceived, now: datetime) -> None:
     """A recipient's receipt: into the accounting, and back to the entries' origin."""
+    if len(received.items) > MOST_RECEIVED:
+        raise RowFault("receipt-too-long")
     bundle = keys.newest(tx, recipient)
     if bundle is None:
         raise RowFault("recipient-without-keys")
