@@ -8,9 +8,12 @@ import pytest
 from faults.stage import FailingNetwork, Share, Stage, a_stage
 
 from support.care_examples import one_of_every_kind
+from support.network import SimulatedClinic
 from support.staged import a_place
 from tandem_care.categories import Category
+from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN
 from tandem_platform.errors import Refusal
+from tandem_platform.exchange import quarantine
 
 _FEED = 0
 VITALS = one_of_every_kind()["vitals"]
@@ -112,3 +115,32 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     network.advance(25 * 3600)
     juniper.step()
     assert "receipt-overdue" in juniper.worklist()
+
+
+def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
+    network: FailingNetwork, shared: Share
+) -> None:
+    juniper, riverbend = network.clinics["juniper"], network.clinics["riverbend"]
+    juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    juniper.keys = network.keys.rotated(juniper.keys, network.clock.now())
+    juniper.restart()
+    for _ in range(5):
+        juniper.step()
+        network.step_hub()
+    entry_id = _vitals(network, shared)
+    for _ in range(5):
+        juniper.step()
+        network.step_hub()
+    riverbend.node.sync.step()
+    riverbend.node.sync.read()
+    assert _parked(riverbend) == [KEY_NOT_KNOWN]
+    network.settle()
+    network.look()
+    assert _parked(riverbend) == []
+    assert network.oracle.entries[entry_id].held_by_recipient
+
+
+def _parked(clinic: SimulatedClinic) -> list[str]:
+    with clinic.db.reading() as tx:
+        return [row.reason for row in quarantine.listed(tx)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.exchange.downlink import DownlinkHandler
+from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN, DownlinkHandler
 from tandem_clinic.exchange.sync import Sync
 from tandem_clinic.exchange.upkeep import Upkeep
 from tandem_clinic.hub.journal import Journal
@@ -37,7 +37,7 @@ class ClinicNode:
         self._transport = transport
         self._relay_sign = signer(clinic.keys)
         self.reader = LogReader(clinic.db, DownlinkHandler(clinic), self._verifier_of, clinic.now)
-        self.upkeep = Upkeep(clinic)
+        self.upkeep = Upkeep(clinic, keys_learned=self._try_again_what_lacked_a_key)
         self.sync = Sync(
             clinic,
             self.reader,
@@ -71,6 +71,9 @@ class ClinicNode:
         return (
             self.relay is not None and not self.relay.failing and self.feed is not None and self.feed.healthy
         )
+
+    def _try_again_what_lacked_a_key(self) -> None:
+        self.reader.retry_parked_for(downlink(self.clinic.practice_id), KEY_NOT_KNOWN)
 
     def _verifier_of(self, tx: Transaction, log: str) -> Verify:
         return verifier(partners.Pins(tx, self.clinic.clock).get(HUB), self.clinic.now())

@@ -143,6 +143,10 @@ class _Batch:
         return self._bundles[practice_id]
 
 
+KEY_NOT_KNOWN = "seal-signing-key-unknown"
+"""Why a row is parked that its origin signed with a key which has not been learned here yet."""
+
+
 def _fault(broken: SealBroken) -> RowFault:
     return RowFault(broken.reason.lower().replace("_", "-"))
 

@@ -29,8 +29,10 @@ RECONSIDER_EVERY = timedelta(seconds=5)
 class Upkeep:
     """One clinic's upkeep. Every step is short, and calls the hub outside of transactions."""
 
-    def __init__(self, clinic: Clinic) -> None:
+    def __init__(self, clinic: Clinic, keys_learned: Callable[[], None] = lambda: None) -> None:
+        """*keys_learned*: told when a partner's newer keys are pinned."""
         self._clinic = clinic
+        self._keys_learned = keys_learned
         self._introduced = False
         self._looked_at: datetime | None = None
         self._looked_up_to = _FROM_THE_FIRST
@@ -88,6 +90,8 @@ class Upkeep:
             wanted = worklist.of_service(tx, self._wanted)
         for item in wanted:
             self._wanted[item.kind](self._clinic, item.subject_id)
+            if item.kind == "key-bundle-changed":
+                self._keys_learned()
         return bool(wanted)
 
     def _look_for_overdue_receipts(self, tx: Transaction) -> tuple[datetime, str]:

@@ -305,6 +305,19 @@ class LogReader:
         """
         return self._database.run(lambda tx: self.retry_in(tx, log, episode_id))
 
+    def retry_parked_for(self, log: str, reason: str) -> None:
+        """What could not be applied for *reason* is tried again, because something was learned since."""
+
+        def work(tx: Transaction) -> None:
+            # Before looking: whoever parks holds it too.
+            lock_cursor(tx, log)
+            for episode_id in sorted(
+                {row.episode_id for row in quarantine.listed(tx, log) if row.reason == reason}
+            ):
+                self.retry_in(tx, log, episode_id)
+
+        self._database.run(work)
+
     def retry_in(self, tx: Transaction, log: str, episode_id: str) -> tuple[int, int]:
         """As `retry`, in a transaction of the caller's."""
         lock_cursor(tx, log)
