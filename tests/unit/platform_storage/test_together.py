@@ -54,7 +54,7 @@ def numbers(database: Database) -> list[int]:
 
 def all_at_once(database: Database, works: list[Work]) -> tuple[list[Future[int]], int]:
     """Outcomes of *works*, all of which come while another transaction is under way; and how many transactions they took."""
-    together = Together(database)
+    together = Together(database, at_once=1)
     under_way, go_on = threading.Event(), threading.Event()
     commits = 0
 
@@ -104,6 +104,13 @@ def test_what_fails_at_the_end_costs_the_others_nothing(database: Database) -> N
     done, _ = all_at_once(database, [adding(1), failing_at_the_end(2), adding(3)])
     assert [type(each.exception()) for each in done].count(Mistake) == 1
     assert numbers(database) == [1, 3]
+
+
+def test_two_at_once_do_not_take_each_others_work(database: Database) -> None:
+    together = Together(database, most=3, at_once=2)
+    with ThreadPoolExecutor(12) as threads:
+        done = list(threads.map(lambda number: together.run(adding(number)), range(1, 61)))
+    assert done == numbers(database) == list(range(1, 61))
 
 
 def test_alone_it_is_a_transaction_like_any_other(database: Database) -> None:

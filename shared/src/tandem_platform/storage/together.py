@@ -53,14 +53,16 @@ class Together:
     and all pieces are then run again, as any transaction is.
     """
 
-    def __init__(self, database: Database, most: int = 50) -> None:
-        """*most*: pieces in one transaction."""
+    def __init__(self, database: Database, *, most: int = 50, at_once: int = 3) -> None:
+        """*most*: pieces in one transaction. *at_once*: such transactions side by side, where the database has more than one writer.
+
+        A PostgreSQL transaction mostly waits for its server, and another can go on meanwhile.
+        """
         self._database = database
         self._most = most
         self._waiting: deque[_Piece[Any]] = deque()
         self._taking = threading.Lock()
-        # SQLite has one writer at a time. A PostgreSQL transaction mostly waits for its server, and another can go on meanwhile.
-        self._leading = threading.BoundedSemaphore(1 if database.is_sqlite else 3)
+        self._leading = threading.BoundedSemaphore(1 if database.is_sqlite else at_once)
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """What *work* returns, once it is committed; raises what it raises, and what the database does."""
