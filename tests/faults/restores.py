@@ -6,7 +6,7 @@ Everything else holds as before, and the oracle is told so.
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
@@ -43,7 +43,8 @@ class RestoringOracle(Oracle):
         self.regiven: set[str] = set()
         self.retaken: set[str] = set()
         self.delivered: set[str] = set()
-        self.uncertain_requests: list[bytes] = []
+        self.refused_since: dict[str, str] = {}
+        """Episodes that a restored hub refused to begin, by the request: perhaps only until others have replayed."""
         self.excused: set[str] = set()
         """Practices that do not play by the rules: of entries from and to them nothing is promised, and they are not told."""
         self.misled = ""
@@ -106,6 +107,12 @@ class RestoringOracle(Oracle):
             entry = self.entries.pop(entry_id)
             self.of_scope[entry.episode, entry.origin].remove(entry)
         self.doubtful.clear()
+
+    def note_refusals(self, settled: Collection[str], decided: Collection[str]) -> None:
+        """What was refused stays so if its clinic has settled for it, and if the hub had never granted it before."""
+        for request_id, episode in self.refused_since.items():
+            if request_id in settled and request_id not in decided:
+                self.referral_refused(episode)
 
     def check_settled(self, now: datetime) -> None:
         hidden = {each.entry_id: each for each in self._ordered() if self._is_unaccounted(each)}

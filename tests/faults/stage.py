@@ -20,10 +20,11 @@ from sqlalchemy import MetaData, select
 from support.network import Referred, SimulatedClinic
 from support.oracle import hold
 from support.staged import Place
-from support.watched import Crash, Seen, Watch, WatchedNetwork
+from support.watched import TRANSIENT, Crash, Seen, Watch, WatchedNetwork
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
+from tandem.referral.v1.referral_pb2 import RequestReferralRequest
 from tandem_clinic.node import ClinicNode
-from tandem_clinic.store.tables import audit_root, received_entry
+from tandem_clinic.store.tables import audit_root, command, received_entry
 from tandem_platform.clock import Clock
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.rows import practice_of
@@ -229,7 +230,17 @@ class FailingNetwork(WatchedNetwork):
 
     def check(self) -> None:
         self.knowing.give_up_lost()
+        self.knowing.note_refusals(self._refused_for_good(), self.watch.seen.decided)
         super().check()
+
+    def _refused_for_good(self) -> set[str]:
+        """Requests that nobody sends again, because their clinic was told of a refusal."""
+        refused: set[str] = set()
+        for clinic in self.clinics.values():
+            with clinic.db.reading() as tx:
+                rows = tx.all(select(command.c.request_id).where(command.c.state == "refused"))
+            refused |= {row.request_id for row in rows}
+        return refused
 
     def kept_roots(self) -> Iterator[AuditRootPublished]:
         """The hub's signed roots, as every clinic has kept them."""
@@ -331,8 +342,9 @@ class _Witness(Watch):
             self.failing.effects.note("hub-clock-jumped")
         if not self.failing.knowing.hub_forgot:
             super().refused(name, body, caller, refused)
-        elif name == "RequestReferral":
-            self.failing.knowing.uncertain_requests.append(body)
+        elif name == "RequestReferral" and refused.status.code not in TRANSIENT:
+            request = RequestReferralRequest.FromString(body)
+            self.failing.knowing.refused_since[request.request_id] = request.episode_id
 
     def _referral_seen(self, row: Any) -> None:
         if self.failing.knowing.hub_forgot and row.state != "expired":

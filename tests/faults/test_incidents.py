@@ -3,15 +3,21 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from faults.stage import FailingNetwork, Share, Stage, a_stage
+from faults.restores import Backups, RestoringOracle
+from faults.stage import FailingNetwork, Share, Stage, a_stage, refer
 
 from support.care_examples import one_of_every_kind
 from support.network import SimulatedClinic
 from support.staged import a_place
 from tandem_care.categories import Category
+<<<<<<< HEAD
 from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN
+=======
+from tandem_clinic.usecases import partner
+>>>>>>> s1011
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import quarantine
 
@@ -117,6 +123,7 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     assert "receipt-overdue" in juniper.worklist()
 
 
+<<<<<<< HEAD
 def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network: FailingNetwork, shared: Share
 ) -> None:
@@ -144,3 +151,37 @@ def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
 def _parked(clinic: SimulatedClinic) -> list[str]:
     with clinic.db.reading() as tx:
         return [row.reason for row in quarantine.listed(tx)]
+=======
+def test_what_was_meant_for_a_referral_that_a_restored_hub_refused_stays_with_its_author(
+    network: FailingNetwork, tmp_path: Path
+) -> None:
+    """The checker took it for lost: it trusted no refusal of a hub that had ever been set back."""
+    juniper, riverbend = network.clinics["juniper"], network.clinics["riverbend"]
+    backups = Backups(network, network.knowing, tmp_path)
+    backups.restore_hub(backups.of_hub())
+    network.settle()
+    refused = refer(network, "juniper", "riverbend", juniper.registers("Dora Delta")).referred
+    partnership_id = network.partnerships[frozenset({"juniper", "riverbend"})]
+    riverbend.do(partner.suspend_partnership, partnership_id)
+    riverbend.step()
+    network.heal()
+    network.check()
+    entries = [each for each in network.oracle.entries.values() if each.episode == refused.episode_id]
+    assert entries
+    assert not any(each.at_hub for each in entries)
+    assert "command-refused" in juniper.worklist()
+
+
+@pytest.mark.parametrize(
+    ("settled", "decided", "is_excused"),
+    [({"req_a"}, set(), True), (set(), set(), False), ({"req_a"}, {"req_a"}, False)],
+    ids=["settled for", "perhaps granted later", "granted before the hub forgot"],
+)
+def test_a_restored_hub_is_excused_only_by_a_refusal_that_stands(
+    settled: set[str], decided: set[str], is_excused: bool
+) -> None:
+    oracle = RestoringOracle()
+    oracle.refused_since["req_a"] = "epi_a"
+    oracle.note_refusals(settled, decided)
+    assert ("epi_a" in oracle.refused_episodes) == is_excused
+>>>>>>> s1011

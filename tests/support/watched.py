@@ -76,7 +76,7 @@ _NOTHING_CHANGES = {
     "ListAuditRecords",
     "ListDisclosures",
 }
-_TRANSIENT = (WireCode.UNAVAILABLE, WireCode.DEADLINE_EXCEEDED, WireCode.RESOURCE_EXHAUSTED)
+TRANSIENT = (WireCode.UNAVAILABLE, WireCode.DEADLINE_EXCEEDED, WireCode.RESOURCE_EXHAUSTED)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -322,7 +322,7 @@ class Watch:
 
     def refused(self, name: str, body: bytes, caller: Caller, refused: RpcRefusal) -> None:
         """A move that is allowed is not refused."""
-        if refused.status.code in _TRANSIENT:
+        if refused.status.code in TRANSIENT:
             return
         if name == "RequestReferral":
             self.oracle.referral_refused(_REQUESTS[name].FromString(body).episode_id)  # type: ignore[attr-defined]
