@@ -13,11 +13,8 @@ from support.care_examples import one_of_every_kind
 from support.network import SimulatedClinic
 from support.staged import a_place
 from tandem_care.categories import Category
-<<<<<<< HEAD
 from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN
-=======
 from tandem_clinic.usecases import partner
->>>>>>> s1011
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import quarantine
 
@@ -123,7 +120,6 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     assert "receipt-overdue" in juniper.worklist()
 
 
-<<<<<<< HEAD
 def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network: FailingNetwork, shared: Share
 ) -> None:
@@ -151,7 +147,8 @@ def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
 def _parked(clinic: SimulatedClinic) -> list[str]:
     with clinic.db.reading() as tx:
         return [row.reason for row in quarantine.listed(tx)]
-=======
+
+
 def test_what_was_meant_for_a_referral_that_a_restored_hub_refused_stays_with_its_author(
     network: FailingNetwork, tmp_path: Path
 ) -> None:
@@ -184,4 +181,3 @@ def test_a_restored_hub_is_excused_only_by_a_refusal_that_stands(
     oracle.refused_since["req_a"] = "epi_a"
     oracle.note_refusals(settled, decided)
     assert ("epi_a" in oracle.refused_episodes) == is_excused
->>>>>>> s1011
