@@ -1,5 +1,7 @@
 """A writer back from a backup goes on above its reader's cursor."""
 
+from sqlalchemy import event
+
 from support.logs import JUNIPER, Reader, Writer, an_entry, tables, word_of
 from tandem.exchange.v1.exchange_pb2 import RowBody
 from tandem_platform.exchange import log
@@ -112,3 +114,24 @@ def test_a_reader_that_is_behind_is_told_of_the_next_epoch_where_it_begins(
     assert continuation(writer, reader.cursor()) == 1
     reader.pushed(writer.batch(after=1))
     assert continuation(writer, reader.cursor()) == 2
+
+
+def test_a_row_that_is_committed_meanwhile_does_not_make_a_place_look_like_nowhere(writer: Writer) -> None:
+    """Or a hub would take itself for restored whenever it writes while a clinic syncs."""
+    writer.words(["a"])
+    place = writer.head
+    added: list[str] = []
+
+    def add(*_: object) -> None:
+        if not added:
+            added.append("b")
+            writer.words(added)
+
+    event.listen(writer.database.engine, "after_cursor_execute", add)
+    try:
+        with writer.database.glancing() as tx:
+            assert log.continuation(tx, JUNIPER, place) == 1
+    finally:
+        event.remove(writer.database.engine, "after_cursor_execute", add)
+    assert added
+    assert continuation(writer, place) == 1

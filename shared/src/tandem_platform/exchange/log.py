@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
@@ -171,16 +171,28 @@ def continuation(tx: Transaction, log: str, after: Position) -> int | None:
 
     Not the same as having the row at *after*: a writer that lost rows goes on above its reader's cursor without them.
     """
-    rows = tables_of(tx.database.metadata).log
-    following = tx.first(
-        select(rows.c.epoch, rows.c.previous_hash).where(
-            rows.c.log == log, rows.c.sequence == after.sequence + 1
+    tables = tables_of(tx.database.metadata)
+    head, rows = tables.head, tables.log
+    # In one statement: a row that is committed between two would make the place look like nowhere.
+    standing = tx.first(
+        select(
+            head.c.epoch,
+            head.c.sequence,
+            head.c.hash,
+            rows.c.epoch.label("next_epoch"),
+            rows.c.previous_hash.label("next_after"),
         )
+        .select_from(
+            head.outerjoin(rows, and_(rows.c.log == head.c.log, rows.c.sequence == after.sequence + 1))
+        )
+        .where(head.c.log == log)
     )
-    if following is not None:
-        return int(following.epoch) if following.previous_hash == after.hash else None
-    head = head_of(tx, log)
-    return head.epoch if (head.sequence, head.hash) == (after.sequence, after.hash) else None
+    if standing is None:
+        return START.epoch if (START.sequence, START.hash) == (after.sequence, after.hash) else None
+    if standing.next_epoch is not None:
+        return int(standing.next_epoch) if standing.next_after == after.hash else None
+    is_head = (standing.sequence, standing.hash) == (after.sequence, after.hash)
+    return int(standing.epoch) if is_head else None
 
 
 def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_000_000) -> list[LogRow]:
