@@ -7,7 +7,6 @@ import grpc
 import pytest
 
 from support.asking import Answer, ask, assert_unchanged
-from support.databases import PostgresServer
 from support.fixtures_rpc import as_new_command, naming_nothing
 from support.fixtures_rpc_clinic import (
     CLINIC_FIXTURES,
@@ -29,20 +28,6 @@ every_rpc = pytest.mark.parametrize(
     ("method", "fixture"),
     [pytest.param(method, fixture, id=method) for method, fixture in all_clinic_fixtures()],
 )
-
-
-@pytest.fixture(scope="module")
-def clinic(
-    stack: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[WholeClinic]:
-    directory = tmp_path_factory.mktemp("clinic")
-    url = f"sqlite:///{directory}/clinic.db"
-    if stack == "production":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database()
-    clinic = WholeClinic(url, directory)
-    yield clinic
-    clinic.close()
 
 
 def asked_by(clinic: WholeClinic, role: Role, method: str, request) -> Answer:

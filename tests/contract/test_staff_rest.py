@@ -1,6 +1,6 @@
 """Every operation of the clinics' REST API crossed with everybody who might call it: role first, existence second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ from flask import Flask
 from support.asking import assert_unchanged
 from support.care_examples import a_dosing_session, a_prescription, one_of_every_kind
 from support.clinics import PARTNERSHIP, RIVERBEND, a_form, a_partnership, an_identity
-from support.databases import PostgresServer
 from support.fixtures_rpc_clinic import WholeClinic, spoilt_tokens
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
 from tandem_clinic.http.app import create_app
@@ -215,20 +214,6 @@ OPERATIONS: dict[str, Fixture] = {
 every_operation = pytest.mark.parametrize(
     ("operation", "fixture"), [pytest.param(name, made, id=name) for name, made in OPERATIONS.items()]
 )
-
-
-@pytest.fixture(scope="module")
-def clinic(
-    stack: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[WholeClinic]:
-    directory = tmp_path_factory.mktemp("clinic")
-    url = f"sqlite:///{directory}/clinic.db"
-    if stack == "production":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database()
-    clinic = WholeClinic(url, directory)
-    yield clinic
-    clinic.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from support.care_examples import one_of_every_kind
-from support.databases import PostgresServer
 from support.fixtures_rpc import as_new_command
 from support.fixtures_rpc_clinic import (
     CLINIC_METHODS,
@@ -23,20 +22,6 @@ from tandem_clinic.grpc.entrance import caller_of
 SEVERAL, MALFORMED = (2_000, 500) if LONG else (30, 12)
 RENEWED_AFTER = 15
 EVERY_KIND = one_of_every_kind()
-
-
-@pytest.fixture(scope="module")
-def clinic(
-    stack: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[WholeClinic]:
-    directory = tmp_path_factory.mktemp("clinic")
-    url = f"sqlite:///{directory}/clinic.db"
-    if stack == "production":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database()
-    clinic = WholeClinic(url, directory)
-    yield clinic
-    clinic.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from support.pauses import meets, paused_at
 from support.stacks import DatabaseOf
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_care.categories import Category
+from tandem_clinic.store.tables import exchange as clinic_exchange
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, LogReader
@@ -121,6 +122,45 @@ def test_two_sweepers_give_nothing_twice(
         meets(sweeping, pause, sweep)
     network.settle()
     assert len(given(network, "riverbend")) - before == 1
+
+
+def leaves_with_a_partners_wrap(juniper: SimulatedClinic, before: int) -> list[bool]:
+    """Of every entry on Juniper's uplink above *before* that is not void: whether its partner could open it."""
+    rows = clinic_exchange.log
+    with juniper.db.reading() as tx:
+        query = select(rows.c.body).where(
+            rows.c.log == juniper.clinic.uplink, rows.c.sequence > before, rows.c.void_reason == ""
+        )
+        sent = [RowBody.FromString(row.body).entry for row in tx.all(query)]
+    return [any(wrap.practice_id != juniper.name for wrap in entry.wraps) for entry in sent]
+
+
+@pytest.mark.parametrize("first", ["recording", "revoking"])
+def test_an_entry_and_a_withdrawal_do_not_miss_each_other(
+    network: Network, juniper: SimulatedClinic, shared: Referred, first: str
+) -> None:
+    permission = juniper.grants(shared, {SCORES})
+    network.settle()
+    with juniper.db.reading() as tx:
+        before = log.head_of(tx, juniper.clinic.uplink).sequence
+    content = a_phq9(total=18, taken_at=network.clock.now())
+
+    def record() -> None:
+        juniper.records(shared.patient_id, content)
+
+    def revoke() -> None:
+        juniper.revokes(permission)
+
+    one, other = (record, revoke) if first == "recording" else (revoke, record)
+    # By then the one has looked for withdrawals, the other for what is on its way.
+    looked = (
+        "INSERT INTO sealed_entry"
+        if first == "recording"
+        else "SELECT exchange_log.sequence, exchange_log.body"
+    )
+    with paused_at(juniper.db, looked, one) as (worker, pause):
+        meets(worker, pause, other)
+    assert leaves_with_a_partners_wrap(juniper, before) == [False]
 
 
 _metadata = MetaData()
