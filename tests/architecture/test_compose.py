@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from support.brokers import KAFKA_IMAGE, KAFKA_VERSION
+from support.brokers import KAFKA_IMAGE
+from support.kafka_jars import KAFKA_VERSION
 from tandem_clinic.settings import ClinicSettings
 from tandem_ops.network import containers
 from tandem_platform.settings import documented

@@ -1,21 +1,25 @@
 """Real brokers for tests: the embedded one, and Apache Kafka from a container or from its jars."""
 
-import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from support.kafka_jars import (
+    KAFKA_VERSION,
+    Prepared,
+    await_answers,
+    jars_are_cached,
+    java,
+    prepared,
+    server_properties,
+)
 from support.proxy import Proxy
 from tandem_platform.broker.embedded import LOOPBACK, EmbeddedBroker, await_listener, free_port
 from tandem_platform.broker.leash import LeashedProcess
 
-KAFKA_VERSION = "4.1.1"
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tandem" / f"kafka-{KAFKA_VERSION}"
-_SLF4J_VERSION = "1.7.36"
-_CLUSTER_ID = "dGFuZGVtLXRlc3RzLTAwMQ"
 _DATA_IN_CONTAINER = "/tmp/kafka-logs"  # noqa: S108 - the container's own, where its user may write
 
 
@@ -87,7 +91,7 @@ class KafkaFromJars:
     forgets = False
 
     def __init__(self, advertised_port: int | None = None) -> None:
-        self._classpath = f"{_jars()}/*"
+        self._prepared: Prepared = prepared()
         self._home = Path(tempfile.mkdtemp(prefix="tandem-kafka-"))
         self._data = self._home / "data"
         self._port, self._controller_port = free_port(), free_port()
@@ -105,39 +109,22 @@ class KafkaFromJars:
 
     def start(self) -> "KafkaFromJars":
         if not self._data.exists():
-            shutil.copytree(_formatted(self._classpath), self._data)
+            shutil.copytree(self._prepared.data, self._data)
         properties = self._home / "server.properties"
         properties.write_text(self._properties(), encoding="ascii")
         self._process = LeashedProcess(
-            [*_java(self._classpath), "kafka.Kafka", str(properties)], log=self._home / "kafka.log"
+            [*java(self._prepared.classes), "kafka.Kafka", str(properties)], log=self._home / "kafka.log"
         )
         await_listener(self._process, self._port, timeout=60)
         await_answers(self.bootstrap, timeout=60)
         return self
 
     def _properties(self) -> str:
-        return "\n".join(
-            (
-                "node.id=1",
-                "process.roles=broker,controller",
-                f"listeners=PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}",
-                f"advertised.listeners=PLAINTEXT://{self.bootstrap}",
-                f"controller.quorum.voters=1@{LOOPBACK}:{self._controller_port}",
-                "controller.listener.names=CONTROLLER",
-                f"log.dirs={self._data}",
-                "auto.create.topics.enable=false",
-                "offsets.topic.num.partitions=1",
-                "offsets.topic.replication.factor=1",
-                "transaction.state.log.num.partitions=1",
-                "transaction.state.log.replication.factor=1",
-                "transaction.state.log.min.isr=1",
-                "group.initial.rebalance.delay.ms=0",
-                # A killed broker is let in again only when its old session is over, after 9 s by default.
-                "broker.heartbeat.interval.ms=200",
-                "broker.session.timeout.ms=1000",
-                "group.coordinator.rebalance.protocols=classic",
-                "",
-            )
+        return server_properties(
+            self._data,
+            port=self._port,
+            controller_port=self._controller_port,
+            advertised=self.bootstrap,
         )
 
     def running(self) -> bool:
@@ -290,19 +277,11 @@ def apache_kafka_is_missing() -> str | None:
     """Why no Apache Kafka can be started here, or None when one can."""
     if _container_image_is_here():
         return None
-    tools = ["java"] if _jars_are_cached() else ["java", "mvn"]
+    tools = ["java"] if jars_are_cached() else ["java", "mvn"]
     absent = [tool for tool in tools if shutil.which(tool) is None]
     if not absent:
         return None
     return f"Apache Kafka needs a container engine with {KAFKA_IMAGE}, or {' and '.join(absent)} on the PATH"
-
-
-def await_answers(bootstrap: str, timeout: float) -> None:
-    """Return when the broker at *bootstrap* answers a request, not merely a connection."""
-    from kafka import KafkaAdminClient
-
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=int(timeout * 1000))
-    admin.close()
 
 
 def _container_image_is_here() -> bool:
@@ -320,89 +299,3 @@ def _container_image_is_here() -> bool:
     except subprocess.TimeoutExpired:
         return False
     return asked.returncode == 0
-
-
-def _java(classpath: str) -> list[str]:
-    # A test's broker lives for seconds: compiling fast matters more than compiling well.
-    return [
-        "java",
-        "-Xms128m",
-        "-Xmx256m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-Djava.net.preferIPv4Stack=true",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        "-cp",
-        classpath,
-    ]
-
-
-def _jars_are_cached() -> bool:
-    return (_CACHE / "jars").is_dir()
-
-
-def _jars() -> Path:
-    """The directory with Kafka's jars, fetched by Maven once and kept."""
-    jars = _CACHE / "jars"
-    if jars.is_dir():
-        return jars
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-        Path(scratch, "pom.xml").write_text(
-            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-            "<groupId>tandem</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>"
-            "<packaging>pom</packaging><dependencies><dependency><groupId>org.apache.kafka</groupId>"
-            f"<artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>"
-            # Without a logger behind it, a Kafka that does not start would not say why.
-            "<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId>"
-            f"<version>{_SLF4J_VERSION}</version></dependency></dependencies></project>",
-            encoding="ascii",
-        )
-        fetched = Path(scratch, "jars")
-        subprocess.run(
-            [
-                "mvn",
-                "-q",
-                "-B",
-                "-Dstyle.color=never",
-                "dependency:copy-dependencies",
-                "-DincludeScope=runtime",
-                f"-DoutputDirectory={fetched}",
-            ],
-            cwd=scratch,
-            check=True,
-            timeout=540,
-            stdin=subprocess.DEVNULL,
-        )
-        _publish(fetched, jars)
-    return jars
-
-
-def _formatted(classpath: str) -> Path:
-    """A formatted, empty data directory to copy: formatting starts a JVM of its own, copying does not."""
-    formatted = _CACHE / "formatted"
-    if formatted.is_dir():
-        return formatted
-    with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-        data = Path(scratch, "data")
-        properties = Path(scratch, "server.properties")
-        properties.write_text(
-            "node.id=1\nprocess.roles=broker,controller\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"
-            f"controller.quorum.voters=1@127.0.0.1:2\ncontroller.listener.names=CONTROLLER\nlog.dirs={data}\n",
-            encoding="ascii",
-        )
-        tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
-        subprocess.run(
-            [*_java(classpath), *tool], check=True, timeout=60, capture_output=True, stdin=subprocess.DEVNULL
-        )
-        _publish(data, formatted)
-    return formatted
-
-
-def _publish(made: Path, wanted: Path) -> None:
-    """Move a finished directory into place, unless another test run was faster."""
-    try:
-        made.rename(wanted)
-    except OSError:
-        if not wanted.is_dir():
-            raise

@@ -236,6 +236,16 @@ def test_while_the_broker_is_gone_publishing_fails_in_time_and_polls_are_empty(
     assert subscription.healthy()
 
 
+def test_publishing_gives_up_as_soon_as_the_broker_is_gone(stage: Stage, topic: str) -> None:
+    """The client by itself would go on for four seconds, and keep a processor busy."""
+    publisher = stage.publisher()
+    publisher.publish(topic, numbered(1))
+    stage.broker.kill()
+    started = time.monotonic()
+    assert_publishing_fails(publisher, topic)
+    assert time.monotonic() - started < 3
+
+
 def test_many_threads_at_a_dead_broker_all_fail_in_time(stage: Stage, topic: str) -> None:
     transport = stage.transport()
     publishers = [transport.publisher(), transport.publisher()]

@@ -95,6 +95,25 @@ def test_after_a_failure_the_same_rows_go_again(
     assert not relay.failing
 
 
+def test_a_relay_that_waits_too_long_for_kafka_says_so_meanwhile(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.words(["a"])
+    said: list[bool] = []
+
+    class Hesitant(MemoryTransport):
+        def publisher(self) -> Publisher:  # type: ignore[override]
+            said.append(patient.failing)
+            monkeypatch.setattr("tandem_platform.exchange.relay.SLOW", -1.0)
+            said.append(patient.failing)
+            return super().publisher()
+
+    patient = Relay(writer.database, Hesitant(), writer.sign, "juniper")
+    runs(patient)
+    assert said == [False, True]
+    assert not patient.failing
+
+
 def test_a_relay_that_died_before_it_noted_what_it_published_publishes_it_again(
     writer: Writer, relay: Relay, transport: MemoryTransport, reader: Reader
 ) -> None:

@@ -1,6 +1,7 @@
 """Bringing a log's rows to Kafka, fast and never surely: what it loses, Sync finds."""
 
 import logging
+import time
 from collections.abc import Callable
 from itertools import takewhile
 
@@ -18,6 +19,9 @@ _log = logging.getLogger(__name__)
 BATCH_ROWS = 500
 LARGEST_RECORD = 900_000
 """Bytes; below Kafka's default limit of 1 MiB, with room for headers."""
+
+SLOW = 0.5
+"""Seconds; what Kafka has not taken by then goes by gRPC, while the producer may go on trying."""
 
 
 class Relay:
@@ -41,7 +45,14 @@ class Relay:
         self._sign = sign
         self._source = source
         self._publisher: Publisher | None = None
-        self.failing = False
+        self._has_failed = False
+        self._sending_since: float | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether Kafka takes nothing just now: the last attempt failed, or the one under way lasts too long."""
+        since = self._sending_since
+        return self._has_failed or (since is not None and time.monotonic() - since > SLOW)
 
     def step(self) -> bool:
         """Publish what is due. True if there may be more."""
@@ -100,16 +111,20 @@ class Relay:
 
     def _send(self, name: str, rows: list[LogRow]) -> None:
         sign_batch(name, rows, self._sign)
-        if self._publisher is None:
-            self._transport.ensure_topics([name])
-            self._publisher = self._transport.publisher()
-        self._publisher.publish(name, [self._record(name, row) for row in rows])
-        self.failing = False
+        self._sending_since = time.monotonic()
+        try:
+            if self._publisher is None:
+                self._transport.ensure_topics([name])
+                self._publisher = self._transport.publisher()
+            self._publisher.publish(name, [self._record(name, row) for row in rows])
+        finally:
+            self._sending_since = None
+        self._has_failed = False
 
     def _failed(self) -> bool:
-        if not self.failing:
+        if not self._has_failed:
             _log.warning("Kafka does not take rows; gRPC carries them")
-        self.failing = True
+        self._has_failed = True
         return False
 
     def _record(self, name: str, row: LogRow) -> tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _REQUEST_MS = 2500
 _DELIVERY_MS = 4000
 _PUBLISH_SECONDS = 4.8
+_LOOK_SECONDS = 0.1
 _SILENCE_SECONDS = 1.0
 _CHECK_SECONDS = 5.0
 _PARTITIONS_PER_CHECK = 50
@@ -231,6 +232,8 @@ class _KafkaPublisher:
         self._attempts = _Attempts(settings)
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
+        self._proven: KafkaProducer | None = None
+        """The producer that has delivered something: one that is still connecting may take its time."""
 
     def publish(self, topic: str, batch: Sequence[Message]) -> None:
         deadline = time.monotonic() + _PUBLISH_SECONDS
@@ -243,7 +246,8 @@ class _KafkaPublisher:
                 for key, value, headers in batch
             ]
             for future in sent:
-                future.get(timeout=max(0.0, deadline - time.monotonic()))
+                self._await(future, producer, topic, deadline)
+            self._proven = producer
         except _TOO_LARGE as error:
             raise PublishFailed(type(error).__name__, retriable=False, too_large=True) from None
         except KafkaError as error:
@@ -252,6 +256,21 @@ class _KafkaPublisher:
             raise PublishFailed(
                 type(error).__name__, retriable=not isinstance(error, _REFUSED_FOR_GOOD)
             ) from None
+
+    def _await(self, sent: Any, producer: KafkaProducer, topic: str, deadline: float) -> None:
+        """Until *sent* is delivered. Raises KafkaError at the latest at *deadline*, and soon once the broker is gone.
+
+        The client itself would try, and keep a processor busy, until the whole time for delivery is over.
+        """
+        while not sent.is_done:
+            remaining = deadline - time.monotonic()
+            with contextlib.suppress(kafka_errors.KafkaTimeoutError):
+                sent.get(timeout=max(0.0, min(remaining, _LOOK_SECONDS)))
+            if not sent.is_done and (
+                remaining <= 0 or (producer is self._proven and _is_cut(producer, topic))
+            ):
+                raise kafka_errors.KafkaConnectionError("Not delivered")
+        sent.get(timeout=0.0)
 
     def _connected(self, topic: str) -> KafkaProducer:
         self._topics.ensure((topic,))
@@ -289,6 +308,13 @@ class _KafkaPublisher:
             producer, self._producer = self._producer, None
         if producer is not None:
             _abandon(producer)
+
+
+def _is_cut(producer: KafkaProducer, topic: str) -> bool:
+    """Whether *producer* has no connection to the broker that leads *topic*."""
+    client: KafkaNetClient = producer._sender._client
+    leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
+    return leader is None or client.is_disconnected(leader)
 
 
 def _abandon(producer: KafkaProducer) -> None:
