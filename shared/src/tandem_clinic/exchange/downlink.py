@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_care import entry_kinds
@@ -153,12 +153,15 @@ def _fault(broken: SealBroken) -> RowFault:
 
 def _revocations(tx: Transaction, permission_ids: set[str]) -> dict[str, int]:
     """The highest version of each of these permissions at which Sync has told of its revocation."""
-    query = (
-        select(
-            revocation_known.c.permission_id,
-            func.max(revocation_known.c.permission_version).label("permission_version"),
-        )
-        .where(revocation_known.c.permission_id.in_(permission_ids - {""}))
-        .group_by(revocation_known.c.permission_id)
+    rows = tx.all(_REVOKED, permissions=sorted(permission_ids - {""}))
+    return {row.permission_id: row.permission_version for row in rows}
+
+
+_REVOKED = (
+    select(
+        revocation_known.c.permission_id,
+        func.max(revocation_known.c.permission_version).label("permission_version"),
     )
-    return {row.permission_id: row.permission_version for row in tx.all(query)}
+    .where(revocation_known.c.permission_id.in_(bindparam("permissions", expanding=True)))
+    .group_by(revocation_known.c.permission_id)
+)

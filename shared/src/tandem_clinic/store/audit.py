@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store.conflicts import insert_new
@@ -82,15 +82,24 @@ def _append(tx: Transaction) -> None:
         rows.append({**staged, "number": number, "previous_hash": previous, "hash": digest})
         previous = digest
     tx.execute(audit_record.insert(), rows)
-    tx.execute(update(audit_head).where(audit_head.c.chain == _CHAIN).values(number=number, hash=previous))
+    tx.execute(_MOVING, {"to": number, "with_hash": previous})
+
+
+_MOVING = (
+    update(audit_head)
+    .where(audit_head.c.chain == _CHAIN)
+    .values(number=bindparam("to"), hash=bindparam("with_hash"))
+)
+_LOCKING = (
+    select(audit_head.c.number, audit_head.c.hash).where(audit_head.c.chain == _CHAIN).with_for_update()
+)
 
 
 def _lock_head(tx: Transaction) -> tuple[int, bytes]:
-    query = select(audit_head.c.number, audit_head.c.hash).where(audit_head.c.chain == _CHAIN)
-    head = tx.first(query, lock="exclusive")
+    head = tx.first(_LOCKING)
     if head is None:
         insert_new(tx, audit_head, {"chain": _CHAIN, "number": 0, "hash": _START})
-        head = tx.first(query, lock="exclusive")
+        head = tx.first(_LOCKING)
     assert head is not None
     return head.number, bytes(head.hash)
 

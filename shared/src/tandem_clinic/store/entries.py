@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import bindparam, select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.conflicts import insert_new
@@ -242,15 +242,15 @@ class Known:
 
 
 def known_received(tx: Transaction, entry_ids: Collection[str]) -> dict[str, Known]:
-    query = select(
-        received_entry.c.entry_id,
-        received_entry.c.state,
-        (received_entry.c.content != b"").label("has_content"),
-    )
-    return {
-        row.entry_id: Known(row.state, bool(row.has_content))
-        for row in tx.all(query.where(received_entry.c.entry_id.in_(entry_ids)))
-    }
+    rows = tx.all(_KNOWN_RECEIVED, entries=list(entry_ids))
+    return {row.entry_id: Known(row.state, bool(row.has_content)) for row in rows}
+
+
+_KNOWN_RECEIVED = select(
+    received_entry.c.entry_id,
+    received_entry.c.state,
+    (received_entry.c.content != b"").label("has_content"),
+).where(received_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
 
 
 def remove_received(tx: Transaction, entry_ids: Collection[str]) -> None:
@@ -344,12 +344,16 @@ def forget(tx: Transaction, entry_ids: list[str]) -> None:
         )
 
 
+_SUCCESSORS = select(received_entry.c.amends_entry_id, received_entry.c.labels).where(
+    received_entry.c.amends_entry_id.in_(bindparam("entries", expanding=True))
+)
+
+
 def follow_successors(tx: Transaction, entry_ids: Collection[str]) -> None:
     """Bring these received entries into the state that what amends them, or takes them back, puts them in."""
-    query = select(received_entry.c.amends_entry_id, received_entry.c.labels)
     amended: set[str] = set()
     in_error: set[str] = set()
-    for row in tx.all(query.where(received_entry.c.amends_entry_id.in_(entry_ids))):
+    for row in tx.all(_SUCCESSORS, entries=list(entry_ids)):
         takes_back = EntryLabels.FromString(row.labels).entered_in_error
         (in_error if takes_back else amended).add(row.amends_entry_id)
     for state, found, before in (
@@ -401,23 +405,25 @@ class Sent:
 
 
 def sent(tx: Transaction, entry_ids: Collection[str]) -> dict[str, Sent]:
-    query = (
-        select(sealed_entry.c.entry_id, sealed_entry.c.sealed, own_entry.c.patient_id)
-        .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
-        .where(sealed_entry.c.entry_id.in_(entry_ids))
-    )
     return {
         row.entry_id: Sent(SealedEntry.FromString(row.sealed).content_hash, row.patient_id)
-        for row in tx.all(query)
+        for row in tx.all(_SENT, entries=list(entry_ids))
     }
+
+
+_SENT = (
+    select(sealed_entry.c.entry_id, sealed_entry.c.sealed, own_entry.c.patient_id)
+    .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
+    .where(sealed_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+)
+_WITH_RECEIPT = select(receipt.c.entry_id).where(receipt.c.entry_id.in_(bindparam("entries", expanding=True)))
 
 
 def add_receipts(
     tx: Transaction, recipient_practice_id: str, hashes: Mapping[str, bytes], now: datetime
 ) -> list[str]:
     """*hashes*: of the content, by entry. Returns the entries that had no receipt yet."""
-    query = select(receipt.c.entry_id).where(receipt.c.entry_id.in_(list(hashes)))
-    known = {row.entry_id for row in tx.all(query)}
+    known = {row.entry_id for row in tx.all(_WITH_RECEIPT, entries=list(hashes))}
     fresh = [entry_id for entry_id in hashes if entry_id not in known]
     if fresh:
         tx.execute(

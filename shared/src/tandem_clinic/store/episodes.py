@@ -91,8 +91,11 @@ def find(tx: Transaction, episode_id: str) -> Episode | None:
 
 
 def found(tx: Transaction, episode_ids: Collection[str]) -> dict[str, Episode]:
-    query = select(*_COLUMNS).where(episode.c.episode_id.in_(episode_ids))
-    return {row.episode_id: Episode(**row._mapping) for row in tx.all(query)}
+    rows = tx.all(_AMONG, episodes=list(episode_ids))
+    return {row.episode_id: Episode(**row._mapping) for row in rows}
+
+
+_AMONG = select(*_COLUMNS).where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
 
 
 def of_patient(

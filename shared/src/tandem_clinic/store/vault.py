@@ -1,6 +1,6 @@
 """Content and identities of patients, encrypted before they reach a table."""
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import data_key
@@ -77,12 +77,15 @@ class _Opened:
         return _Opened(self._keyring, self._tx)
 
 
+_WRAPPED = select(data_key.c.wrapped).where(data_key.c.data_key_id == bindparam("of"))
+
+
 class _DataKeys:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
     def get(self, data_key_id: str) -> bytes | None:
-        row = self._tx.first(select(data_key.c.wrapped).where(data_key.c.data_key_id == data_key_id))
+        row = self._tx.first(_WRAPPED, of=data_key_id)
         if row is None:
             return None
         if not row.wrapped:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store.conflicts import insert_new
@@ -76,15 +76,18 @@ def settle(
     """What the item, or the items, asked for has happened."""
     subjects = [subject_ids] if isinstance(subject_ids, str) else list(subject_ids)
     if subjects:
-        tx.execute(
-            update(worklist_item)
-            .where(
-                worklist_item.c.kind == kind,
-                worklist_item.c.subject_id.in_(subjects),
-                worklist_item.c.done_at.is_(None),
-            )
-            .values(done_at=now, done_by=by)
-        )
+        tx.execute(_SETTLING, {"of": kind, "subjects": subjects, "now": now, "by": by})
+
+
+_SETTLING = (
+    update(worklist_item)
+    .where(
+        worklist_item.c.kind == bindparam("of"),
+        worklist_item.c.subject_id.in_(bindparam("subjects", expanding=True)),
+        worklist_item.c.done_at.is_(None),
+    )
+    .values(done_at=bindparam("now"), done_by=bindparam("by"))
+)
 
 
 def finish(tx: Transaction, item_id: str, by: Staff, now: datetime) -> Item:

@@ -7,9 +7,11 @@ so the log rows are the last thing that any transaction locks, and the order of 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import Select, Table, Update, and_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
@@ -119,9 +121,7 @@ def _append_staged(tx: Transaction) -> None:
         )
     tx.execute(tables.log.insert(), values)
     tx.execute(
-        update(tables.head)
-        .where(tables.head.c.log == bindparam("of"))
-        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash")),
+        _moving(tables.head),
         [
             {"of": log, "to_epoch": at.epoch, "to": at.sequence, "with_hash": at.hash}
             for log, at in heads.items()
@@ -130,27 +130,46 @@ def _append_staged(tx: Transaction) -> None:
     tx.wake(ROWS, *heads)
 
 
+@cache
+def _moving(head: Table) -> Update:
+    return (
+        update(head)
+        .where(head.c.log == bindparam("of"))
+        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash"))
+    )
+
+
 def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
     head = tables_of(tx.database.metadata).head
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    query = (
-        select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash)
-        .where(head.c.log.in_(logs))
-        .order_by(head.c.log)
-    )
-    rows = tx.all(query, lock="exclusive")
+    rows = tx.all(_locking(head), logs=logs)
     if len(rows) < len(logs):
+        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
         fresh = [{"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH} for log in logs]
         tx.execute(insert(head).values(fresh).on_conflict_do_nothing())
-        rows = tx.all(query, lock="exclusive")
+        rows = tx.all(_locking(head), logs=logs)
     return {row.log: Position(row.epoch, row.sequence, row.hash) for row in rows}
+
+
+@cache
+def _locking(head: Table) -> Select[Any]:
+    return (
+        select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash)
+        .where(head.c.log.in_(bindparam("logs", expanding=True)))
+        .order_by(head.c.log)
+        .with_for_update()
+    )
 
 
 def head_of(tx: Transaction, log: str) -> Position:
     """The place of the last row; START if there is none."""
     head = tables_of(tx.database.metadata).head
-    row = tx.first(select(head.c.epoch, head.c.sequence, head.c.hash).where(head.c.log == log))
+    row = tx.first(_place(head), of=log)
     return START if row is None else Position(row.epoch, row.sequence, row.hash)
+
+
+@cache
+def _place(head: Table) -> Select[Any]:
+    return select(head.c.epoch, head.c.sequence, head.c.hash).where(head.c.log == bindparam("of"))
 
 
 def position_at(tx: Transaction, log: str, sequence: int) -> Position | None:
@@ -172,21 +191,8 @@ def continuation(tx: Transaction, log: str, after: Position) -> int | None:
     Not the same as having the row at *after*: a writer that lost rows goes on above its reader's cursor without them.
     """
     tables = tables_of(tx.database.metadata)
-    head, rows = tables.head, tables.log
     # In one statement: a row that is committed between two would make the place look like nowhere.
-    standing = tx.first(
-        select(
-            head.c.epoch,
-            head.c.sequence,
-            head.c.hash,
-            rows.c.epoch.label("next_epoch"),
-            rows.c.previous_hash.label("next_after"),
-        )
-        .select_from(
-            head.outerjoin(rows, and_(rows.c.log == head.c.log, rows.c.sequence == after.sequence + 1))
-        )
-        .where(head.c.log == log)
-    )
+    standing = tx.first(_standing(tables.head, tables.log), of=log, next_to=after.sequence + 1)
     if standing is None:
         return START.epoch if (START.sequence, START.hash) == (after.sequence, after.hash) else None
     if standing.next_epoch is not None:
@@ -195,28 +201,32 @@ def continuation(tx: Transaction, log: str, after: Position) -> int | None:
     return int(standing.epoch) if is_head else None
 
 
+@cache
+def _standing(head: Table, rows: Table) -> Select[Any]:
+    return (
+        select(
+            head.c.epoch,
+            head.c.sequence,
+            head.c.hash,
+            rows.c.epoch.label("next_epoch"),
+            rows.c.previous_hash.label("next_after"),
+        )
+        .select_from(
+            head.outerjoin(rows, and_(rows.c.log == head.c.log, rows.c.sequence == bindparam("next_to")))
+        )
+        .where(head.c.log == bindparam("of"))
+    )
+
+
 def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_000_000) -> list[LogRow]:
     """At most *limit* rows above sequence *after*, in order and all of one epoch, because a reader must be told of the next.
 
     Fewer if they would not fit in *max_bytes*, but never none for that reason.
     """
     rows = tables_of(tx.database.metadata).log
-    columns = (
-        rows.c.epoch,
-        rows.c.sequence,
-        rows.c.previous_hash,
-        rows.c.body_hash,
-        rows.c.body,
-        rows.c.void_reason,
-    )
     found: list[LogRow] = []
     size = 0
-    for row in tx.all(
-        select(*columns)
-        .where(rows.c.log == log, rows.c.sequence > after)
-        .order_by(rows.c.sequence)
-        .limit(limit)
-    ):
+    for row in tx.all(_following(rows), of=log, above=after, most=limit):
         message = LogRow(
             epoch=row.epoch,
             sequence=row.sequence,
@@ -232,6 +242,24 @@ def read(tx: Transaction, log: str, after: int, limit: int, max_bytes: int = 3_0
     return found
 
 
+@cache
+def _following(rows: Table) -> Select[Any]:
+    columns = (
+        rows.c.epoch,
+        rows.c.sequence,
+        rows.c.previous_hash,
+        rows.c.body_hash,
+        rows.c.body,
+        rows.c.void_reason,
+    )
+    return (
+        select(*columns)
+        .where(rows.c.log == bindparam("of"), rows.c.sequence > bindparam("above"))
+        .order_by(rows.c.sequence)
+        .limit(bindparam("most"))
+    )
+
+
 def void(tx: Transaction, log: str, sequences: Sequence[int], reason: str) -> None:
     """Take the content out of rows; their numbers and hashes stay."""
     if sequences:
@@ -245,9 +273,15 @@ def void(tx: Transaction, log: str, sequences: Sequence[int], reason: str) -> No
 
 def acknowledge(tx: Transaction, log: str, sequence: int) -> None:
     """The log's reader has told that its cursor is at *sequence*."""
-    head = tables_of(tx.database.metadata).head
-    tx.execute(
-        update(head).where(head.c.log == log, head.c.acknowledged < sequence).values(acknowledged=sequence)
+    tx.execute(_acknowledging(tables_of(tx.database.metadata).head), {"of": log, "up_to": sequence})
+
+
+@cache
+def _acknowledging(head: Table) -> Update:
+    return (
+        update(head)
+        .where(head.c.log == bindparam("of"), head.c.acknowledged < bindparam("up_to"))
+        .values(acknowledged=bindparam("up_to"))
     )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Select, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.exchange.rows import Position
@@ -45,12 +46,14 @@ def park(
 def parked_episodes(tx: Transaction, log: str) -> set[str]:
     """Episodes whose content queues; rows without an episode are parked alone and hold nobody up."""
     table = tables_of(tx.database.metadata).quarantine
-    return {
-        row.episode_id
-        for row in tx.all(
-            select(table.c.episode_id).where(table.c.log == log, table.c.episode_id != "").distinct()
-        )
-    }
+    return {row.episode_id for row in tx.all(_episodes(table), of=log)}
+
+
+@cache
+def _episodes(table: Table) -> Select[Any]:
+    return (
+        select(table.c.episode_id).where(table.c.log == bindparam("of"), table.c.episode_id != "").distinct()
+    )
 
 
 def rows_of(tx: Transaction, log: str, episode_id: str) -> Sequence[Row[Any]]:

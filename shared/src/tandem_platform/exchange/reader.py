@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import select, update
+from sqlalchemy import Select, Table, Update, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -347,8 +348,13 @@ class LogReader:
 
     def _note_offset(self, tx: Transaction, log: str, kafka_offset: int | None) -> None:
         if kafka_offset is not None:
-            cursor = tables_of(tx.database.metadata).cursor
-            tx.execute(update(cursor).where(cursor.c.log == log).values(kafka_offset=kafka_offset))
+            noted = {"of": log, "offset": kafka_offset}
+            tx.execute(_noting_offset(tables_of(tx.database.metadata).cursor), noted)
+
+
+@cache
+def _noting_offset(cursor: Table) -> Update:
+    return update(cursor).where(cursor.c.log == bindparam("of")).values(kafka_offset=bindparam("offset"))
 
 
 _OURS = "internal"
@@ -403,15 +409,24 @@ def _decoded(
 def lock_cursor(tx: Transaction, log: str) -> tuple[Position, str]:
     """Take the cursor's lock, then read it: the place, and why the log stands still (empty if it does not)."""
     cursor = tables_of(tx.database.metadata).cursor
-    query = select(cursor).where(cursor.c.log == log)
-    row = tx.first(query, lock="exclusive")
+    row = tx.first(_locking(cursor), of=log)
     if row is None:
         insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
         values = {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH}
         tx.execute(insert(cursor).values(values).on_conflict_do_nothing())
-        row = tx.first(query, lock="exclusive")
+        row = tx.first(_locking(cursor), of=log)
         assert row is not None
     return Position(row.epoch, row.sequence, row.hash), row.stopped
+
+
+@cache
+def _place(cursor: Table) -> Select[Any]:
+    return select(cursor).where(cursor.c.log == bindparam("of"))
+
+
+@cache
+def _locking(cursor: Table) -> Select[Any]:
+    return _place(cursor).with_for_update()
 
 
 def cursor_of(tx: Transaction, log: str) -> Position:
@@ -420,15 +435,21 @@ def cursor_of(tx: Transaction, log: str) -> Position:
 
 def place_of(tx: Transaction, log: str) -> tuple[Position, str]:
     """As `lock_cursor`, without the lock: for telling, not for applying."""
-    cursor = tables_of(tx.database.metadata).cursor
-    row = tx.first(select(cursor).where(cursor.c.log == log))
+    row = tx.first(_place(tables_of(tx.database.metadata).cursor), of=log)
     return (START, "") if row is None else (Position(row.epoch, row.sequence, row.hash), row.stopped)
 
 
 def move_cursor(tx: Transaction, log: str, to: Position) -> None:
-    cursor = tables_of(tx.database.metadata).cursor
-    tx.execute(
-        update(cursor).where(cursor.c.log == log).values(epoch=to.epoch, sequence=to.sequence, hash=to.hash)
+    moved = {"of": log, "to_epoch": to.epoch, "to": to.sequence, "with_hash": to.hash}
+    tx.execute(_moving(tables_of(tx.database.metadata).cursor), moved)
+
+
+@cache
+def _moving(cursor: Table) -> Update:
+    return (
+        update(cursor)
+        .where(cursor.c.log == bindparam("of"))
+        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash"))
     )
 
 

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 from itertools import takewhile
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, Table, Update, bindparam, select, update
 
 from tandem.exchange.v1.exchange_pb2 import LogRow
 from tandem_platform.exchange import log as logs
@@ -66,13 +68,7 @@ class Relay:
         return more
 
     def _due(self, tx: Transaction) -> list[tuple[str, int]]:
-        head = tables_of(tx.database.metadata).head
-        query = (
-            select(head.c.log, head.c.published)
-            .where(head.c.sequence > head.c.published)
-            .order_by(head.c.log)
-        )
-        due = [(row.log, row.published) for row in tx.all(query)]
+        due = [(row.log, row.published) for row in tx.all(_unpublished(tables_of(tx.database.metadata).head))]
         allowed = self._may_publish(tx, [name for name, _ in due]) if due else set()
         return [(name, published) for name, published in due if name in allowed]
 
@@ -143,11 +139,7 @@ class Relay:
         tables = tables_of(self._database.metadata)
 
         def work(tx: Transaction) -> None:
-            tx.execute(
-                update(tables.head)
-                .where(tables.head.c.log == name, tables.head.c.published < row.sequence)
-                .values(published=row.sequence)
-            )
+            tx.execute(_publishing(tables.head), {"of": name, "up_to": row.sequence})
             if grpc_only:
                 tx.execute(
                     update(tables.log)
@@ -161,3 +153,17 @@ class Relay:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             publisher.close()
+
+
+@cache
+def _unpublished(head: Table) -> Select[Any]:
+    return select(head.c.log, head.c.published).where(head.c.sequence > head.c.published).order_by(head.c.log)
+
+
+@cache
+def _publishing(head: Table) -> Update:
+    return (
+        update(head)
+        .where(head.c.log == bindparam("of"), head.c.published < bindparam("up_to"))
+        .values(published=bindparam("up_to"))
+    )

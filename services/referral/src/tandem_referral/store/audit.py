@@ -77,22 +77,29 @@ def _write_staged(tx: Transaction) -> None:
         rows += [_row_of(chain, link) for link in links]
         moved.append({"of": chain, "to": links[-1].number, "with_hash": links[-1].hash})
     tx.execute(audit_record.insert(), rows)
-    tx.execute(
-        update(audit_head)
-        .where(audit_head.c.chain == bindparam("of"))
-        .values(number=bindparam("to"), hash=bindparam("with_hash")),
-        moved,
-    )
+    tx.execute(_MOVING, moved)
+
+
+_MOVING = (
+    update(audit_head)
+    .where(audit_head.c.chain == bindparam("of"))
+    .values(number=bindparam("to"), hash=bindparam("with_hash"))
+)
+_LOCKING = (
+    select(audit_head)
+    .where(audit_head.c.chain.in_(bindparam("chains", expanding=True)))
+    .order_by(audit_head.c.chain)
+    .with_for_update()
+)
 
 
 def _lock_heads(tx: Transaction, chains: Sequence[str]) -> dict[str, Head]:
-    query = select(audit_head).where(audit_head.c.chain.in_(chains)).order_by(audit_head.c.chain)
-    rows = tx.all(query, lock="exclusive")
+    rows = tx.all(_LOCKING, chains=chains)
     if len(rows) < len(chains):
         insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
         fresh = [{"chain": chain, "number": 0, "hash": NO_LINKS.hash} for chain in chains]
         tx.execute(insert(audit_head).values(fresh).on_conflict_do_nothing())
-        rows = tx.all(query, lock="exclusive")
+        rows = tx.all(_LOCKING, chains=chains)
     return {row.chain: Head(row.number, bytes(row.hash)) for row in rows}
 
 

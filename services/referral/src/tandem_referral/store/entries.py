@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy import Row, and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
@@ -34,9 +35,10 @@ class Decided:
 
 
 def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
-    return {
-        row.entry_id for row in tx.all(select(entry.c.entry_id).where(entry.c.entry_id.in_(list(entry_ids))))
-    }
+    return {row.entry_id for row in tx.all(_KNOWN, entries=list(entry_ids))}
+
+
+_KNOWN = select(entry.c.entry_id).where(entry.c.entry_id.in_(bindparam("entries", expanding=True)))
 
 
 def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
@@ -106,15 +108,8 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
     """Keep the latest decision on each entry. Delivery and voiding of an earlier release stay on record in the audit chain."""
     if not decisions:
         return
-    insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert_into(release)
-    changed: dict[str, Any] = {
-        name: statement.excluded[name]
-        for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
-    }
-    changed["released_at"] = func.coalesce(statement.excluded.released_at, release.c.released_at)
     tx.execute(
-        statement.on_conflict_do_update(index_elements=["entry_id", "recipient_practice_id"], set_=changed),
+        _deciding(tx.dialect),
         [
             {
                 "entry_id": each.entry_id,
@@ -132,6 +127,17 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
             for each in decisions
         ],
     )
+
+
+@cache
+def _deciding(dialect: str) -> Any:
+    statement = postgresql.insert(release) if dialect == "postgresql" else sqlite.insert(release)
+    changed: dict[str, Any] = {
+        name: statement.excluded[name]
+        for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
+    }
+    changed["released_at"] = func.coalesce(statement.excluded.released_at, release.c.released_at)
+    return statement.on_conflict_do_update(index_elements=["entry_id", "recipient_practice_id"], set_=changed)
 
 
 def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
@@ -182,7 +188,7 @@ def pending_sweeps(tx: Transaction, scopes: Sequence[Scope]) -> set[Scope]:
     return {
         each
         for each in sorted(scopes)
-        if tx.first(select(sweep.c.asked_at).where(_sweep_of(each)), lock="shared")
+        if tx.first(_PENDING, episode=each.episode_id, discloser=each.discloser, recipient=each.recipient)
     }
 
 
@@ -206,6 +212,17 @@ def _sweep_of(scope: Scope) -> Any:
         sweep.c.discloser_practice_id == scope.discloser,
         sweep.c.recipient_practice_id == scope.recipient,
     )
+
+
+_PENDING = (
+    select(sweep.c.asked_at)
+    .where(
+        sweep.c.episode_id == bindparam("episode"),
+        sweep.c.discloser_practice_id == bindparam("discloser"),
+        sweep.c.recipient_practice_id == bindparam("recipient"),
+    )
+    .with_for_update(read=True)
+)
 
 
 def of_scope(tx: Transaction, scope: Scope, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -273,27 +290,36 @@ def delivered(
     tx: Transaction, origin: str, recipient: str, hashes: Mapping[str, bytes], now: datetime
 ) -> list[str]:
     """Note the delivery of entries of *origin* that were released to *recipient*, with the right hash; returns which were new."""
-    query = (
-        select(entry.c.entry_id, entry.c.content_hash)
-        .join(
-            release,
-            and_(release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == recipient),
-        )
-        .where(
-            entry.c.entry_id.in_(list(hashes)),
-            entry.c.origin_practice_id == origin,
-            release.c.result.in_((RELEASED, VOIDED)),
-            release.c.delivered_at.is_(None),
-        )
-    )
-    fresh = [row.entry_id for row in tx.all(query) if hashes[row.entry_id] == row.content_hash]
+    given = tx.all(_UNCONFIRMED, entries=list(hashes), origin=origin, recipient=recipient)
+    fresh = [row.entry_id for row in given if hashes[row.entry_id] == row.content_hash]
     if fresh:
-        tx.execute(
-            update(release)
-            .where(release.c.entry_id.in_(fresh), release.c.recipient_practice_id == recipient)
-            .values(delivered_at=now)
-        )
+        tx.execute(_CONFIRMING, {"entries": fresh, "recipient": recipient, "now": now})
     return fresh
+
+
+_UNCONFIRMED = (
+    select(entry.c.entry_id, entry.c.content_hash)
+    .join(
+        release,
+        and_(
+            release.c.entry_id == entry.c.entry_id, release.c.recipient_practice_id == bindparam("recipient")
+        ),
+    )
+    .where(
+        entry.c.entry_id.in_(bindparam("entries", expanding=True)),
+        entry.c.origin_practice_id == bindparam("origin"),
+        release.c.result.in_((RELEASED, VOIDED)),
+        release.c.delivered_at.is_(None),
+    )
+)
+_CONFIRMING = (
+    update(release)
+    .where(
+        release.c.entry_id.in_(bindparam("entries", expanding=True)),
+        release.c.recipient_practice_id == bindparam("recipient"),
+    )
+    .values(delivered_at=bindparam("now"))
+)
 
 
 def kept(tx: Transaction, entry_ids: Sequence[str], recipient: str) -> None:

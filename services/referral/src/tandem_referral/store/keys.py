@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from tandem.directory.v1.directory_pb2 import SignedKeyBundle
 from tandem_platform.sealing import KeyBundle
@@ -12,13 +12,16 @@ from tandem_referral.store.tables import key_bundle
 
 def newest(tx: Transaction, practice_id: str) -> KeyBundle | None:
     """The bundle with the highest version; it names all signing keys before it."""
-    row = tx.first(
-        select(key_bundle.c.bundle)
-        .where(key_bundle.c.practice_id == practice_id)
-        .order_by(key_bundle.c.version.desc())
-        .limit(1)
-    )
+    row = tx.first(_NEWEST, of=practice_id)
     return None if row is None else _parsed(bytes(row.bundle))
+
+
+_NEWEST = (
+    select(key_bundle.c.bundle)
+    .where(key_bundle.c.practice_id == bindparam("of"))
+    .order_by(key_bundle.c.version.desc())
+    .limit(1)
+)
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
@@ -44,20 +44,25 @@ def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
 def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:
     """Hold off every change of permission in these scopes until the transaction ends. In one order, always."""
     for each in sorted(set(scopes)):
-        tx.first(_one(each), lock="shared")
+        tx.first(_LOCKING_SHARED, **_place_of(each))
 
 
 def lock_scope_exclusive(tx: Transaction, each: Scope) -> None:
     """Wait for releases under way in this scope, then hold off further ones until the transaction ends."""
-    tx.first(_one(each), lock="exclusive")
+    tx.first(_LOCKING, **_place_of(each))
 
 
-def _one(each: Scope) -> Select[Any]:
-    return select(scope.c.version).where(
-        scope.c.episode_id == each.episode_id,
-        scope.c.discloser_practice_id == each.discloser,
-        scope.c.recipient_practice_id == each.recipient,
-    )
+_ONE = select(scope.c.version).where(
+    scope.c.episode_id == bindparam("episode"),
+    scope.c.discloser_practice_id == bindparam("discloser"),
+    scope.c.recipient_practice_id == bindparam("recipient"),
+)
+_LOCKING = _ONE.with_for_update()
+_LOCKING_SHARED = _ONE.with_for_update(read=True)
+
+
+def _place_of(each: Scope) -> dict[str, Any]:
+    return {"episode": each.episode_id, "discloser": each.discloser, "recipient": each.recipient}
 
 
 def _categories(numbers: Iterable[int]) -> bytes:
@@ -134,12 +139,16 @@ def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Perm
     found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
     if wanted:
         keys = [(each.episode_id, each.discloser, each.recipient) for each in wanted]
-        columns = tuple_(
-            permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id
-        )
-        for row in tx.all(select(permission).where(columns.in_(keys))):
+        for row in tx.all(_IN_SCOPES, scopes=keys):
             found[scope_of(row)].append(to_rule(row))
     return found
+
+
+_IN_SCOPES = select(permission).where(
+    tuple_(
+        permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id
+    ).in_(bindparam("scopes", expanding=True))
+)
 
 
 def to_rule(row: Row[Any]) -> Permission:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.exchange.log import ROWS
@@ -24,10 +24,13 @@ CAUGHT_UP = (ROWS, SWEEPS)
 
 def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
     """Which of them have synced and replayed in this run of the hub."""
-    query = select(practice_sync.c.practice_id).where(
-        practice_sync.c.practice_id.in_(list(practice_ids)), practice_sync.c.caught_up_in_run == current_run
-    )
-    return {row.practice_id for row in tx.all(query)}
+    return {row.practice_id for row in tx.all(_CAUGHT_UP, practices=list(practice_ids))}
+
+
+_CAUGHT_UP = select(practice_sync.c.practice_id).where(
+    practice_sync.c.practice_id.in_(bindparam("practices", expanding=True)),
+    practice_sync.c.caught_up_in_run == current_run,
+)
 
 
 def note_caught_up(tx: Transaction, practice_id: str) -> None:

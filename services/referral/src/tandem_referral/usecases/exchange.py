@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from tandem.exchange.v1.exchange_pb2 import (
     EntriesReceived,
@@ -158,8 +158,10 @@ def _check_ids(body: RowBody) -> None:
 
 
 def episodes_known(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]]:
-    rows = tx.all(select(episode).where(episode.c.episode_id.in_(sorted(episode_ids))))
-    return {row.episode_id: row for row in rows}
+    return {row.episode_id: row for row in tx.all(_EPISODES, episodes=sorted(episode_ids))}
+
+
+_EPISODES = select(episode).where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
 
 
 def _follows_a_refusal(tx: Transaction, item: Item, origin: str) -> bool:
@@ -209,10 +211,7 @@ def note_received(tx: Transaction, recipient: str, received: EntriesReceived, no
     fresh = entries.delivered(tx, origin, recipient, hashes, now)
     if not fresh:
         return
-    episodes = {
-        row.entry_id: row.episode_id
-        for row in tx.all(select(entry.c.entry_id, entry.c.episode_id).where(entry.c.entry_id.in_(fresh)))
-    }
+    episodes = {row.entry_id: row.episode_id for row in tx.all(_EPISODES_OF, entries=fresh)}
     for entry_id in fresh:
         for chain, counterpart in ((origin, recipient), (recipient, origin)):
             audit.append(
@@ -226,6 +225,11 @@ def note_received(tx: Transaction, recipient: str, received: EntriesReceived, no
             )
     # As the recipient signed it: the origin checks the signature itself.
     log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now)
+
+
+_EPISODES_OF = select(entry.c.entry_id, entry.c.episode_id).where(
+    entry.c.entry_id.in_(bindparam("entries", expanding=True))
+)
 
 
 def note_acknowledged(

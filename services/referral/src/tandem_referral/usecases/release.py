@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from tandem.directory.v1.directory_pb2 import Practice
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
@@ -237,39 +237,19 @@ def _ask_for_wraps(tx: Transaction, scope: Scope, entry_ids: list[str], now: dat
 
 def _standings(tx: Transaction, scopes: Sequence[Scope]) -> Mapping[Scope, _Standing]:
     episode_ids = sorted({scope.episode_id for scope in scopes})
-    live = {
-        row.episode_id
-        for row in tx.all(
-            select(referral.c.episode_id).where(
-                referral.c.episode_id.in_(episode_ids), referral.c.state.in_([state.value for state in OPEN])
-            )
-        )
-    }
+    live = {row.episode_id for row in tx.all(_WITH_LIVE_REFERRALS, episodes=episode_ids)}
     of_episode = {
-        row.episode_id: row.partnership_id
-        for row in tx.all(
-            select(episode.c.episode_id, episode.c.partnership_id).where(
-                episode.c.episode_id.in_(episode_ids)
-            )
-        )
+        row.episode_id: row.partnership_id for row in tx.all(_PARTNERSHIPS_OF, episodes=episode_ids)
     }
-    # Shared, because suspending a partnership ends releases as surely as a revocation does.
     active = {
         row.partnership_id
-        for row in tx.all(
-            select(partnership.c.partnership_id, partnership.c.state)
-            .where(partnership.c.partnership_id.in_(sorted(set(of_episode.values()))))
-            .order_by(partnership.c.partnership_id),
-            lock="shared",
-        )
+        for row in tx.all(_PARTNERSHIPS_HELD, partnerships=sorted(set(of_episode.values())))
         if row.state == "active"
     }
     practice_ids = sorted({side for scope in scopes for side in (scope.discloser, scope.recipient)})
     allowing = {
         row.practice_id
-        for row in tx.all(
-            select(practice.c.practice_id, practice.c.profile).where(practice.c.practice_id.in_(practice_ids))
-        )
+        for row in tx.all(_PROFILES, practices=practice_ids)
         if Practice.FromString(row.profile).allows_treatment_basis
     }
     caught_up = syncs.caught_up(tx, practice_ids)
@@ -282,6 +262,25 @@ def _standings(tx: Transaction, scopes: Sequence[Scope]) -> Mapping[Scope, _Stan
         )
         for scope in scopes
     }
+
+
+_WITH_LIVE_REFERRALS = select(referral.c.episode_id).where(
+    referral.c.episode_id.in_(bindparam("episodes", expanding=True)),
+    referral.c.state.in_([state.value for state in OPEN]),
+)
+_PARTNERSHIPS_OF = select(episode.c.episode_id, episode.c.partnership_id).where(
+    episode.c.episode_id.in_(bindparam("episodes", expanding=True))
+)
+# Shared, because suspending a partnership ends releases as surely as a revocation does.
+_PARTNERSHIPS_HELD = (
+    select(partnership.c.partnership_id, partnership.c.state)
+    .where(partnership.c.partnership_id.in_(bindparam("partnerships", expanding=True)))
+    .order_by(partnership.c.partnership_id)
+    .with_for_update(read=True)
+)
+_PROFILES = select(practice.c.practice_id, practice.c.profile).where(
+    practice.c.practice_id.in_(bindparam("practices", expanding=True))
+)
 
 
 def sweep_once(tx: Transaction, scope: Scope, now: datetime) -> bool:
