@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-ID, HASH, SIGNATURE, WRAP, NONCE = 30, 32, 64, 1168, 12
+ID, HASH, SIGNATURE, WRAP, KEPT, NONCE = 30, 32, 64, 1168, 60, 12
 CONTENT, PADDED = b"x" * 150, 256
 ROWS_AT_ONCE = 1000
 
@@ -33,11 +33,9 @@ class Keys:
     def __init__(self) -> None:
         self.signing = Ed25519PrivateKey.generate()
         self.verifying = self.signing.public_key()
-        self.author, self.partner = (
-            MLKEM768X25519PrivateKey(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate())
-            for _ in range(2)
-        )
-        self.for_author, self.for_partner = self.author.public_key(), self.partner.public_key()
+        self.partner = MLKEM768X25519PrivateKey(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate())
+        self.for_partner = self.partner.public_key()
+        self.keeping = AESGCM(secrets.token_bytes(32))
         self.at_rest = AESGCM(secrets.token_bytes(32))
 
     def store(self, content: bytes) -> bytes:
@@ -49,15 +47,15 @@ class Keys:
         key, nonce, name = secrets.token_bytes(32), secrets.token_bytes(NONCE), entry_id.encode()
         closed = nonce + AESGCM(key).encrypt(nonce, content.ljust(PADDED, b"\0"), name)
         content_hash = sha256(closed).digest()
-        wraps = [HPKE.encrypt(key, public, info=name) for public in (self.for_partner, self.for_author)]
+        wraps = HPKE.encrypt(key, self.for_partner, info=name), nonce + self.keeping.encrypt(nonce, key, name)
         return b"".join((name, content_hash, self.signing.sign(name + content_hash), *wraps, closed))
 
     def verify(self, body: bytes, wraps: int) -> bytes:
-        """What is closed in *body*, which carries so many wraps."""
+        """What is closed in *body*, which carries so many bytes of wraps."""
         name, content_hash, closed = (
             body[:ID],
             body[ID : ID + HASH],
-            body[ID + HASH + SIGNATURE + wraps * WRAP :],
+            body[ID + HASH + SIGNATURE + wraps :],
         )
         self.verifying.verify(body[ID + HASH : ID + HASH + SIGNATURE], name + content_hash)
         if sha256(closed).digest() != content_hash:
@@ -65,7 +63,7 @@ class Keys:
         return closed
 
     def open(self, body: bytes) -> bytes:
-        closed, name = self.verify(body, wraps=1), body[:ID]
+        closed, name = self.verify(body, wraps=WRAP), body[:ID]
         key = HPKE.decrypt(body[ID + HASH + SIGNATURE :][:WRAP], self.partner, info=name)
         return AESGCM(key).decrypt(closed[:NONCE], closed[NONCE:], name)
 
@@ -143,7 +141,9 @@ def batches(at: Place, topic: str) -> Any:
 def hub(keys: Keys, at: Place) -> None:
     store, to, sequence = Store(at.database), at.producer(), 0
     for bodies in batches(at, at.up):
-        down = [body[: ID + HASH + SIGNATURE + WRAP] + keys.verify(body, wraps=2) for body in bodies]
+        down = [
+            body[: ID + HASH + SIGNATURE + WRAP] + keys.verify(body, wraps=WRAP + KEPT) for body in bodies
+        ]
         store.commit(
             uplink=[(body[:ID].decode(), body) for body in bodies],
             downlink=[(sequence + place, body) for place, body in enumerate(down, 1)],

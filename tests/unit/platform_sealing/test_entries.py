@@ -76,6 +76,35 @@ def test_without_a_wrap_the_partner_cannot_open_it(juniper, riverbend):
     assert open_entry(sealed, juniper, juniper.bundle) == CANARY
 
 
+def test_what_the_author_wraps_for_itself_opens_for_nobody_else(entry, network, juniper, riverbend):
+    (own,) = without_wraps_but(entry, juniper.practice_id).wraps
+    assert len(own.wrapped_key) == 60
+    for stranger in (riverbend, network.keys(juniper.practice_id)):
+        taken = changed(without_wraps_but(entry, juniper.practice_id))
+        taken.wraps[0].practice_id = stranger.practice_id
+        with pytest.raises(SealBroken):
+            open_entry(taken, stranger, juniper.bundle)
+
+
+def test_what_the_author_wrapped_for_itself_opens_after_rotations(entry, network, juniper):
+    rotated = network.rotated(network.rotated(juniper))
+    assert open_entry(without_wraps_but(entry, juniper.practice_id), rotated, juniper.bundle) == CANARY
+
+
+@pytest.mark.parametrize("whose", ["juniper", "riverbend"])
+def test_a_wrap_of_the_others_form_is_refused(entry, juniper, riverbend, whose):
+    practice_id = {"juniper": juniper, "riverbend": riverbend}[whose].practice_id
+    tampered = changed(entry)
+    lengths = {wrap.practice_id: len(wrap.wrapped_key) for wrap in tampered.wraps}
+    for wrap in tampered.wraps:
+        if wrap.practice_id == practice_id:
+            (other,) = set(lengths.values()) - {len(wrap.wrapped_key)}
+            wrap.wrapped_key = bytes(other)
+    with pytest.raises(SealBroken) as caught:
+        verify(tampered, juniper.bundle)
+    assert caught.value.fault == SealFault.WRAPS_IMPROPER
+
+
 def test_the_content_is_nowhere_in_what_travels(entry):
     assert CANARY not in entry.SerializeToString()
 

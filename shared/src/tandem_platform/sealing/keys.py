@@ -1,7 +1,9 @@
 """A practice's private keys: made, rotated and kept by the practice alone."""
 
 import base64
+import hmac
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -39,6 +42,10 @@ from tandem_platform.sealing.bundles import (
 from tandem_platform.sealing.secret_files import read_secret, write_secret
 
 HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_NONCE = 12
+_KEPT_KEY = _NONCE + 32 + 16
+"""Bytes of a content key that its author wraps for itself: nonce, key, tag."""
+
 LIFETIME = timedelta(days=365)
 # Time enough for partners that are away for a while to see the new bundle before the old one ends.
 _ROTATE_BEFORE_EXPIRY = timedelta(days=60)
@@ -74,6 +81,12 @@ class KeyVersion:
     @cached_property
     def hpke(self) -> MLKEM768X25519PrivateKey:
         return MLKEM768X25519PrivateKey(self.mlkem, self.x25519)
+
+    @cached_property
+    def keeping(self) -> bytes:
+        """A symmetric key for what is wrapped for oneself, derived from both private keys: who lacks one of them lacks it."""
+        private = self.mlkem.private_bytes_raw() + self.x25519.private_bytes_raw()
+        return hmac.digest(private, b"tandem.keeping.1", "sha256")
 
     def __repr__(self) -> str:
         return f"KeyVersion({self.signed.bundle.practice_id!r}, version={self.signed.bundle.version})"
@@ -130,10 +143,21 @@ class PracticeKeys:
         """Ed25519 with the newest key, 64 bytes; `KeyBundle.signature_fault` is its counterpart."""
         return self._newest.ed25519.sign(signing_input(purpose, message))
 
+    def keep(self, secret: bytes, info: bytes) -> bytes:
+        """*secret*, wrapped for oneself by the newest version: 28 bytes longer. *info* is unique, and needed again to unwrap.
+
+        Nobody else has to make such a wrap, so that it needs no public key, a tenth of the time and 60 bytes instead of 1,168.
+        """
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + AESGCM(_key_for(self._newest, info)).encrypt(nonce, secret, info)
+
     def unwrap(self, version: int, wrapped: bytes, info: bytes) -> bytes | None:
-        """What was wrapped with HPKE for that version and info; None if it was not. About 0.08 ms."""
+        """What was wrapped for that version and info, by HPKE or by `keep`; None if it was not. About 0.08 ms by HPKE."""
+        held = self._versions[version]
         try:
-            return HPKE.decrypt(wrapped, self._versions[version].hpke, info=info)
+            if len(wrapped) == _KEPT_KEY:
+                return AESGCM(_key_for(held, info)).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], info)
+            return HPKE.decrypt(wrapped, held.hpke, info=info)
         except (InvalidTag, ValueError):
             return None
 
@@ -224,6 +248,11 @@ def _new_version(
     by_version = {each.signed.bundle.version: each.ed25519.sign(message) for each in held}
     signatures = [by_version.get(key.version, bytes(SIGNATURE_LENGTH)) for key in former]
     return KeyVersion(mlkem, x25519, ed25519, SignedBundle.made(bundle, certificate, signatures))
+
+
+def _key_for(version: KeyVersion, info: bytes) -> bytes:
+    """One for each wrap, as its info is unique: no nonce is ever used twice under it."""
+    return hmac.digest(version.keeping, info, "sha256")
 
 
 def _public(

@@ -80,7 +80,9 @@ Global___EntryLabels: _TypeAlias = EntryLabels  # noqa: Y015
 
 @_typing.final
 class KeyWrap(_message.Message):
-    """The content key of an entry, wrapped for one practice with HPKE (RFC 9180, ML-KEM-768 + X25519)."""
+    """The content key of an entry, wrapped for one practice: for the partner with HPKE (RFC 9180, ML-KEM-768 + X25519),
+    for the author itself with AES-256-GCM under a key derived from its own private keys.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
