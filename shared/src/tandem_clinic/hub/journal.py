@@ -130,23 +130,24 @@ def queue(
     request_id: str = new_id("req")
     request.request_id = request_id  # type: ignore[attr-defined]
     tx.execute(
-        command.insert().values(
-            position=_next_position(tx),
-            request_id=request_id,
-            method=_METHODS[name].path,
-            body=request.SerializeToString(deterministic=True),
-            depends_on=_predecessor(tx, subject_id, episode_id),
-            episode_id=episode_id,
-            subject_id=subject_id,
-            withholds=withholds,
-            author_id=author_id,
-            state="queued",
-            attempts=0,
-            last_failure="",
-            refusal_message="",
-            receipt_number=0,
-            queued_at=clinic.now(),
-        )
+        _INSERT,
+        {
+            "position": _next_position(tx),
+            "request_id": request_id,
+            "method": _METHODS[name].path,
+            "body": request.SerializeToString(deterministic=True),
+            "depends_on": _predecessor(tx, subject_id, episode_id),
+            "episode_id": episode_id,
+            "subject_id": subject_id,
+            "withholds": withholds,
+            "author_id": author_id,
+            "state": "queued",
+            "attempts": 0,
+            "last_failure": "",
+            "refusal_message": "",
+            "receipt_number": 0,
+            "queued_at": clinic.now(),
+        },
     )
     tx.wake(COMMANDS)
     return request_id
@@ -154,23 +155,32 @@ def queue(
 
 def _next_position(tx: Transaction) -> int:
     """Given under a row lock that is held to commit: order of commit is order of number."""
-    moved = (
-        update(journal_head).values(position=journal_head.c.position + 1).returning(journal_head.c.position)
-    )
-    position = tx.execute(moved).scalar_one_or_none()
+    position = tx.execute(_MOVING).scalar_one_or_none()
     if position is None:
         insert_new(tx, journal_head, {"journal": "commands", "position": 0})
-        position = tx.execute(moved).scalar_one()
+        position = tx.execute(_MOVING).scalar_one()
     return int(position)
 
 
+_INSERT = command.insert()
+_MOVING = update(journal_head).values(position=journal_head.c.position + 1).returning(journal_head.c.position)
+
+
+_FIRST = select(*_COLUMNS).where(_QUEUED).order_by(command.c.position).limit(1)
+
+
 def _predecessor(tx: Transaction, subject_id: str, episode_id: str) -> str | None:
-    last = select(command.c.request_id).order_by(command.c.position.desc()).limit(1)
-    row = tx.first(last.where(_QUEUED, command.c.subject_id == subject_id))
+    row = tx.first(_LAST_OF_SUBJECT, subject=subject_id)
     if row is None and episode_id:
-        opening = _METHODS["RequestReferral"].path
-        row = tx.first(last.where(_QUEUED, command.c.episode_id == episode_id, command.c.method == opening))
+        row = tx.first(_LAST_OPENING, episode=episode_id, opening=_METHODS["RequestReferral"].path)
     return None if row is None else row.request_id
+
+
+_LAST = select(command.c.request_id).where(_QUEUED).order_by(command.c.position.desc()).limit(1)
+_LAST_OF_SUBJECT = _LAST.where(command.c.subject_id == bindparam("subject"))
+_LAST_OPENING = _LAST.where(
+    command.c.episode_id == bindparam("episode"), command.c.method == bindparam("opening")
+)
 
 
 def find(tx: Transaction, request_id: str) -> Command | None:
@@ -213,16 +223,18 @@ def commands_known(tx: Transaction) -> int:
 
 def replay_above(tx: Transaction, clinic: Clinic, committed: int) -> int:
     """Queue again what a restored hub has lost: answered commands numbered above *committed*. How many there are."""
-    again = (
-        update(command)
-        .where(command.c.state == "answered", command.c.receipt_number > committed)
-        .values(state="queued", replayed_since=clinic.now(), attempts=0, receipt_number=0)
-        .returning(command.c.position)
-    )
-    count = len(tx.execute(again).all())
+    count = len(tx.execute(_AGAIN, {"committed": committed, "now": clinic.now()}).all())
     if count:
         tx.wake(COMMANDS)
     return count
+
+
+_AGAIN = (
+    update(command)
+    .where(command.c.state == "answered", command.c.receipt_number > bindparam("committed"))
+    .values(state="queued", replayed_since=bindparam("now"), attempts=0, receipt_number=0)
+    .returning(command.c.position)
+)
 
 
 Answered = Callable[[Transaction, Clinic, Command, Any], None]
@@ -297,7 +309,7 @@ class Journal:
 
     def _send_first(self) -> bool:
         with self._clinic.db.glancing() as tx:
-            row = tx.first(select(*_COLUMNS).where(_QUEUED).order_by(command.c.position).limit(1))
+            row = tx.first(_FIRST)
         if row is None:
             return False
         first = Command(**row._mapping)

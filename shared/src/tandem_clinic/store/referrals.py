@@ -34,8 +34,11 @@ def get(tx: Transaction, referral_id: str) -> ReferralView:
 
 
 def find(tx: Transaction, referral_id: str) -> ReferralView | None:
-    row = tx.first(select(*_COLUMNS).where(hub_referral.c.referral_id == referral_id), lock="exclusive")
+    row = tx.first(_HELD, of=referral_id)
     return None if row is None else ReferralView(**row._mapping)
+
+
+_HELD = select(*_COLUMNS).where(hub_referral.c.referral_id == bindparam("of")).with_for_update()
 
 
 def of_episode(tx: Transaction, episode_id: str) -> ReferralView | None:

@@ -113,8 +113,15 @@ def waiting(tx: Transaction, staff: Staff | None = None, limit: int = 500) -> li
 
 def of_service(tx: Transaction, kinds: Iterable[str]) -> list[Item]:
     """Open items that the service itself takes care of."""
-    query = select(*_COLUMNS).where(worklist_item.c.done_at.is_(None), worklist_item.c.kind.in_(list(kinds)))
-    return [Item(**row._mapping) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(50))]
+    return [Item(**row._mapping) for row in tx.all(_OF_SERVICE, kinds=list(kinds))]
+
+
+_OF_SERVICE = (
+    select(*_COLUMNS)
+    .where(worklist_item.c.done_at.is_(None), worklist_item.c.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(worklist_item.c.raised_at)
+    .limit(50)
+)
 
 
 def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "", **facts: str) -> None:
@@ -129,11 +136,18 @@ def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "",
 
 
 def clear_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "") -> None:
-    tx.execute(
-        update(alert)
-        .where(alert.c.kind == kind, alert.c.subject_id == subject_id, alert.c.cleared_at.is_(None))
-        .values(cleared_at=now)
+    tx.execute(_CLEARING, {"of": kind, "subject": subject_id, "now": now})
+
+
+_CLEARING = (
+    update(alert)
+    .where(
+        alert.c.kind == bindparam("of"),
+        alert.c.subject_id == bindparam("subject"),
+        alert.c.cleared_at.is_(None),
     )
+    .values(cleared_at=bindparam("now"))
+)
 
 
 def alerts(tx: Transaction) -> list[tuple[str, str, dict[str, str], datetime]]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from google.rpc.status_pb2 import Status
-from sqlalchemy import and_, select, update
+from sqlalchemy import Executable, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
@@ -98,20 +99,14 @@ class RememberedCommands:
         self, tx: Transaction, this: _Command, answer: Callable[[], bytes | Status]
     ) -> bytes | Status:
         """Take the command's place and *answer* it, while a second one like it waits; or give the known answer."""
-        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-        place = (
-            insert(command)
-            .values(
-                practice_id=this.practice_id,
-                method=this.method,
-                request_id=this.request_id,
-                body_hash=this.body_hash,
-                answered_at=self._clock.now(),
-            )
-            .on_conflict_do_nothing()
-            .returning(command.c.request_id)
-        )
-        if tx.execute(place).first() is not None:
+        place = {
+            "practice_id": this.practice_id,
+            "method": this.method,
+            "request_id": this.request_id,
+            "body_hash": this.body_hash,
+            "answered_at": self._clock.now(),
+        }
+        if tx.execute(_placing(tx.dialect), place).first() is not None:
             return answer()
         columns = (command.c.body_hash, command.c.answer, command.c.refusal)
         known = tx.execute(select(*columns).where(this.is_this)).one()
@@ -133,6 +128,12 @@ class RememberedCommands:
         answer = response + _RECEIPT_TAG + bytes([len(receipt)]) + receipt
         tx.execute(update(command).where(this.is_this).values(answer=answer, number=number))
         return answer
+
+
+@cache
+def _placing(dialect: str) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(command).on_conflict_do_nothing().returning(command.c.request_id)
 
 
 def commands_committed(tx: Transaction, practice_id: str) -> int:
@@ -165,11 +166,14 @@ def _refuse(tx: Transaction, this: _Command, refused: Status) -> Status:
 
 
 def _next_number(tx: Transaction, practice_id: str) -> int:
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    counted = (
+    return int(tx.execute(_counting(tx.dialect), {"practice_id": practice_id, "number": 1}).scalar_one())
+
+
+@cache
+def _counting(dialect: str) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return (
         insert(command_count)
-        .values(practice_id=practice_id, number=1)
         .on_conflict_do_update(index_elements=["practice_id"], set_={"number": command_count.c.number + 1})
         .returning(command_count.c.number)
     )
-    return int(tx.execute(counted).scalar_one())

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Executable, Row, and_, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
@@ -28,17 +29,19 @@ class Scope:
 
 
 def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     for each in sorted(scopes):
-        tx.execute(
-            insert(scope)
-            .values(
-                episode_id=each.episode_id,
-                discloser_practice_id=each.discloser,
-                recipient_practice_id=each.recipient,
-            )
-            .on_conflict_do_nothing()
-        )
+        opened = {
+            "episode_id": each.episode_id,
+            "discloser_practice_id": each.discloser,
+            "recipient_practice_id": each.recipient,
+        }
+        tx.execute(_opening(tx.dialect), opened)
+
+
+@cache
+def _opening(dialect: str) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(scope).on_conflict_do_nothing()
 
 
 def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:
@@ -76,27 +79,32 @@ def _numbers(stored: bytes) -> list[int]:
 def insert(tx: Transaction, made: PermissionMessage, *, recorded_by: str, base: bool, now: datetime) -> None:
     """Store version 1. Its id must be fresh."""
     tx.execute(
-        permission.insert().values(
-            permission_id=made.permission_id,
-            version=made.version,
-            episode_id=made.episode_id,
-            discloser_practice_id=made.discloser_practice_id,
-            recipient_practice_id=made.recipient_practice_id,
-            recorded_by=recorded_by,
-            categories=_categories(made.categories),
-            purpose=made.purpose,
-            basis=made.basis,
-            effect=made.effect,
-            state=made.state,
-            starts_at=_time(made, "starts_at"),
-            ends_at=_time(made, "ends_at"),
-            history_from=_time(made, "history_from"),
-            evidence_hash=made.evidence_hash,
-            base=base,
-            changed_at=now,
-        )
+        _INSERT,
+        {
+            "permission_id": made.permission_id,
+            "version": made.version,
+            "episode_id": made.episode_id,
+            "discloser_practice_id": made.discloser_practice_id,
+            "recipient_practice_id": made.recipient_practice_id,
+            "recorded_by": recorded_by,
+            "categories": _categories(made.categories),
+            "purpose": made.purpose,
+            "basis": made.basis,
+            "effect": made.effect,
+            "state": made.state,
+            "starts_at": _time(made, "starts_at"),
+            "ends_at": _time(made, "ends_at"),
+            "history_from": _time(made, "history_from"),
+            "evidence_hash": made.evidence_hash,
+            "base": base,
+            "changed_at": now,
+        },
     )
     _add_version(tx, made.permission_id, made.version, made.state, recorded_by, now)
+
+
+_INSERT = permission.insert()
+_INSERT_VERSION = permission_version.insert()
 
 
 def _time(message: PermissionMessage, field: str) -> datetime | None:
@@ -107,9 +115,14 @@ def _add_version(
     tx: Transaction, permission_id: str, version: int, state: str, by: str, now: datetime
 ) -> None:
     tx.execute(
-        permission_version.insert().values(
-            permission_id=permission_id, version=version, state=state, changed_by=by, changed_at=now
-        )
+        _INSERT_VERSION,
+        {
+            "permission_id": permission_id,
+            "version": version,
+            "state": state,
+            "changed_by": by,
+            "changed_at": now,
+        },
     )
 
 
@@ -126,7 +139,10 @@ def set_state(tx: Transaction, row: Row[Any], state: str, by: str, now: datetime
 
 
 def find(tx: Transaction, permission_id: str) -> Row[Any] | None:
-    return tx.first(select(permission).where(permission.c.permission_id == permission_id))
+    return tx.first(_BY_ID, of=permission_id)
+
+
+_BY_ID = select(permission).where(permission.c.permission_id == bindparam("of"))
 
 
 def scope_of(row: Row[Any]) -> Scope:

@@ -2,9 +2,25 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, case, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    Executable,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_care.lifecycle import STEPS, Kind, Move, Outcome, State, Urgency
@@ -59,20 +75,24 @@ class Line:
 def open_episode(
     tx: Transaction, episode_id: str, partnership_id: str, opener: str, partner: str, now: datetime
 ) -> None:
-    dialect = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    fresh = dialect(episode).values(
-        episode_id=episode_id,
-        partnership_id=partnership_id,
-        opener_practice_id=opener,
-        partner_practice_id=partner,
-        opened_at=now,
-    )
-    if tx.execute(fresh.on_conflict_do_nothing().returning(episode.c.episode_id)).first() is None:
+    values = {
+        "episode_id": episode_id,
+        "partnership_id": partnership_id,
+        "opener_practice_id": opener,
+        "partner_practice_id": partner,
+        "opened_at": now,
+    }
+    if tx.execute(_inserting(episode, tx.dialect), values).first() is None:
         raise IdTaken("episode_id")
 
 
+@cache
+def _inserting(table: Table, dialect: str) -> Executable:
+    dialects_insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return dialects_insert(table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
+
+
 def add(tx: Transaction, new: Referral) -> None:
-    dialect = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {
         "referral_id": new.id,
         "episode_id": new.episode_id,
@@ -85,8 +105,7 @@ def add(tx: Transaction, new: Referral) -> None:
         "replaces_referral_id": new.replaces or "",
         **_changing(new),
     }
-    fresh = dialect(referral).values(values).on_conflict_do_nothing().returning(referral.c.referral_id)
-    if tx.execute(fresh).first() is None:
+    if tx.execute(_inserting(referral, tx.dialect), values).first() is None:
         raise IdTaken("referral_id")
     _add_line(tx, new.id, 1, REQUEST, "", State.REQUESTED.value, new.referrer, "", new.requested_at)
 
@@ -108,8 +127,12 @@ def get_any(tx: Transaction, referral_id: str, *, lock: Lock | None = None) -> R
 
 
 def of_episode(tx: Transaction, episode_id: str, *, lock: Lock | None = None) -> list[Referral]:
-    query = select(referral).where(referral.c.episode_id == episode_id).order_by(referral.c.referral_id)
-    return [_referral(row) for row in tx.all(query, lock=lock)]
+    return [_referral(row) for row in tx.all(_OF_EPISODE, lock=lock, episode=episode_id)]
+
+
+_OF_EPISODE = (
+    select(referral).where(referral.c.episode_id == bindparam("episode")).order_by(referral.c.referral_id)
+)
 
 
 def of(
@@ -196,8 +219,12 @@ def closure(tx: Transaction, referral_id: str, practice_id: str) -> Closure | No
 
 def closed_to(tx: Transaction, referral_id: str) -> set[str]:
     """The practices from whom it was withdrawn."""
-    query = select(referral_closed_to.c.practice_id).where(referral_closed_to.c.referral_id == referral_id)
-    return {row.practice_id for row in tx.all(query)}
+    return {row.practice_id for row in tx.all(_CLOSED_TO, of=referral_id)}
+
+
+_CLOSED_TO = select(referral_closed_to.c.practice_id).where(
+    referral_closed_to.c.referral_id == bindparam("of")
+)
 
 
 def close_to(tx: Transaction, referral_id: str, practice_id: str, as_seen: Closure) -> None:
@@ -236,7 +263,10 @@ def _is_of(practice_id: str) -> Any:
 def _add_line(tx: Transaction, referral_id: str, number: int, *values: str | datetime) -> None:
     columns = ("move", "from_state", "to_state", "by_practice_id", "reason", "at")
     line = dict(zip(columns, values, strict=True))
-    tx.execute(insert(referral_move).values(referral_id=referral_id, number=number, **line))
+    tx.execute(_INSERT_MOVE, {"referral_id": referral_id, "number": number, **line})
+
+
+_INSERT_MOVE = insert(referral_move)
 
 
 def _changing(changed: Referral) -> dict[str, Any]:

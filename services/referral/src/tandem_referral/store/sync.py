@@ -45,11 +45,13 @@ def note_caught_up(tx: Transaction, practice_id: str) -> None:
 
 def takes_commands(tx: Transaction, practice_id: str) -> bool:
     """Whether commands of this caller are served now. Whoever has never synced has nothing that this database could have lost."""
-    query = select(practice_sync.c.commands_in_run == current_run).where(
-        practice_sync.c.practice_id == practice_id
-    )
-    row = tx.first(query)
+    row = tx.first(_TAKES_COMMANDS, of=practice_id)
     return row is None or bool(row[0])
+
+
+_TAKES_COMMANDS = select(practice_sync.c.commands_in_run == current_run).where(
+    practice_sync.c.practice_id == bindparam("of")
+)
 
 
 def is_replaying(tx: Transaction, practice_id: str) -> bool:

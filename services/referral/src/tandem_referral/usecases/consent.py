@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from tandem.common.v1.common_pb2 import BASIS_TREATMENT_RELATIONSHIP, EFFECT_DENY, EFFECT_PERMIT
 from tandem.consent.v1.consent_pb2 import Permission
@@ -245,8 +245,11 @@ def _completed(wanted: Permission, now: datetime) -> Permission:
     return made
 
 
+_EPISODE = select(episode).where(episode.c.episode_id == bindparam("of"))
+
+
 def _check_scope(tx: Transaction, scope: Scope, by: str, base: bool) -> None:
-    row = tx.first(select(episode).where(episode.c.episode_id == scope.episode_id))
+    row = tx.first(_EPISODE, of=scope.episode_id)
     sides = set() if row is None else {row.opener_practice_id, row.partner_practice_id}
     if by not in sides:
         raise EpisodeNotFound
