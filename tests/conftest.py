@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 Stack = Literal["embedded", "production"]
 
