@@ -50,24 +50,13 @@ def kinds(stack: Stack) -> dict[str, str]:
     return {**ON_BOTH, **ON_ONE[stack]}
 
 
-class RealEffects:
-    """How often each kind of fault was set, and how often it had an effect."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.kinds = kinds(stack)
-        self.set: Counter[str] = Counter()
-        self.seen: Counter[str] = Counter()
+class RealEffects(Counter[str]):
+    """How often each kind of fault had an effect."""
 
     def note(self, kind: str) -> None:
-        if kind not in self.kinds:
+        if kind not in ON_BOTH and not any(kind in more for more in ON_ONE.values()):
             raise KeyError(kind)
-        self.seen[kind] += 1
+        self[kind] += 1
 
-    def update(self, other: "RealEffects") -> None:
-        self.set.update(other.set)
-        self.seen.update(other.seen)
-
-    def table(self) -> str:
-        return "\n".join(
-            f"{self.seen[kind]:5} of {self.set[kind]:4}  {kind:26} {what}" for kind, what in self.kinds.items()
-        )
+    def table(self, stack: Stack) -> str:
+        return "\n".join(f"{self[kind]:5}  {kind:26} {what}" for kind, what in kinds(stack).items())

@@ -1,12 +1,13 @@
 """What is done to a network of real processes: each fault lasts as long as its block, and notes an effect where one shows."""
 
-import contextlib
+import dataclasses
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -34,7 +35,7 @@ class Scene:
     broker_line: Proxy
     server: PostgresServer | None
     effects: RealEffects
-    backups: dict[str, str] = field(default_factory=dict)
+    backups: dict[str, str] = dataclasses.field(default_factory=dict)
     """By practice: where its database was copied to."""
 
     @property
@@ -187,37 +188,26 @@ def line_reset(scene: Scene, name: str) -> Iterator[None]:
 @contextmanager
 def database_killed(scene: Scene) -> Iterator[None]:
     server = _server(scene)
-    connections = _of_server(
-        scene, "SELECT count(*) FROM pg_stat_activity WHERE datname IN %s" % _names("hub", *CLINICS)
-    )
+    connected = _of_server(scene, _CONNECTED, [_database(name) for name in ("hub", *CLINICS)])
     before = scene.load.repeated
     server.kill()
     time.sleep(DOWNTIME)
     server.start()
     yield
-    if connections and scene.load.repeated > before:
+    if connected and scene.load.repeated > before:
         scene.effects.note("database-killed")
 
 
 @contextmanager
 def backends_ended(scene: Scene, name: str) -> Iterator[None]:
-    """Again and again, until one of them had a write transaction open."""
-    end_all = (
-        "SELECT coalesce(bool_or(backend_xid IS NOT NULL AND pg_terminate_backend(pid)), false)"  # noqa: S608
-        f" FROM pg_stat_activity WHERE datname IN {_names(name)}"
-        " AND (backend_xid IS NOT NULL OR %s)"
-    )
-    caught = False
-    for attempt in range(200):
-        caught = bool(_of_server(scene, end_all % ("true" if attempt == 0 else "false")))
-        if caught:
-            scene.effects.note(f"{name}-backends-ended")
-            break
+    """Those that write are ended until one was met; then all."""
+    database = [_database(name)]
+    deadline = time.monotonic() + 2
+    while not _of_server(scene, _END_WRITING, database) and time.monotonic() < deadline:
         time.sleep(0.005)
-    _of_server(
-        scene,
-        f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN {_names(name)}",  # noqa: S608
-    )
+    else:
+        scene.effects.note(f"{name}-backends-ended")
+    _of_server(scene, _END, database)
     yield
 
 
@@ -272,12 +262,14 @@ def back_up(scene: Scene, name: str) -> None:
         scene.backups[name] = str(kept)
     else:
         # A template needs a database without connections: whoever has just left may be there for a moment still.
-        until(lambda: not _of_server(scene, _USERS % _names(name)), "the database is left")
+        until(lambda: not _of_server(scene, _CONNECTED, [_database(name)]), "the database is left")
         scene.backups[name] = scene.server.new_database(scene.field.url(name))
     revive(member)
 
 
-_USERS = "SELECT count(*) FROM pg_stat_activity WHERE datname IN %s"
+_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY(%s)"
+_END = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = ANY(%s)"
+_END_WRITING = f"{_END} AND backend_xid IS NOT NULL"
 
 
 def _put_back(scene: Scene, name: str) -> None:
@@ -289,8 +281,8 @@ def _put_back(scene: Scene, name: str) -> None:
             shutil.copy2(file, home)
         return
     backup = scene.backups[name].partition("@/")[2].partition("?")[0]
-    scene.server.drop_if_there(f"tandem_{name}")
-    _of_server(scene, f'CREATE DATABASE "tandem_{name}" TEMPLATE "{backup}"')
+    scene.server.drop_if_there(_database(name))
+    _of_server(scene, f'CREATE DATABASE "{_database(name)}" TEMPLATE "{backup}"')
 
 
 def _note_what_nobody_else_has(scene: Scene) -> None:
@@ -320,48 +312,44 @@ def _server(scene: Scene) -> PostgresServer:
     return scene.server
 
 
-def _names(*members: str) -> str:
-    return "(" + ", ".join(f"'tandem_{name}'" for name in members) + ")"
+def _database(name: str) -> str:
+    return f"tandem_{name}"
 
 
-def _of_server(scene: Scene, statement: str) -> object:
+def _of_server(scene: Scene, statement: str, databases: list[str] | None = None) -> object:
     """The first value of the answer, asked beside the databases of the members."""
-    url = _server_url(scene)
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
+    home = scene.field.url("hub").partition("host=")[2]
+    with psycopg.connect(host=home, user="postgres", dbname="postgres", autocommit=True) as connection:
+        cursor = connection.execute(statement.encode(), None if databases is None else [databases])
         row = cursor.fetchone() if cursor.description else None
     return row[0] if row else None
 
 
-def _server_url(scene: Scene) -> str:
-    home = scene.field.url("hub").partition("host=")[2]
-    return f"postgresql://postgres@/postgres?host={home}"
+Begin = Callable[[Scene], Fault]
 
 
-def _of_clinics_and_hub() -> Iterator[tuple[str, Callable[[Scene], Fault]]]:
-    for name in ("hub", *CLINICS):
-        yield f"{name}-killed", lambda scene, name=name: killed(scene, name)
-        yield f"{name}-hung", lambda scene, name=name: hung(scene, name)
-        yield f"{name}-disk-full", lambda scene, name=name: disk_full(scene, name)
-        yield f"{name}-backends-ended", lambda scene, name=name: backends_ended(scene, name)
+def _of_each(names: tuple[str, ...], faults: dict[str, Callable[..., Fault]]) -> dict[str, Begin]:
+    return {f"{name}-{what}": partial(fault, name=name) for name in names for what, fault in faults.items()}
 
 
-def _of_lines() -> Iterator[tuple[str, Callable[[Scene], Fault]]]:
-    for name in (*CLINICS, "broker"):
-        yield f"{name}-line-cut", lambda scene, name=name: line_cut(scene, name)
-        yield f"{name}-line-half-open", lambda scene, name=name: line_half_open(scene, name)
-        yield f"{name}-line-slow", lambda scene, name=name: line_slow(scene, name)
-        yield f"{name}-line-reset", lambda scene, name=name: line_reset(scene, name)
-
-
-FAULTS: dict[str, Callable[[Scene], Fault]] = {
-    **dict(_of_clinics_and_hub()),
-    **dict(_of_lines()),
+FAULTS: dict[str, Begin] = {
+    **_of_each(
+        ("hub", *CLINICS),
+        {"killed": killed, "hung": hung, "disk-full": disk_full, "backends-ended": backends_ended},
+    ),
+    **_of_each(
+        (*CLINICS, "broker"),
+        {
+            "line-cut": line_cut,
+            "line-half-open": line_half_open,
+            "line-slow": line_slow,
+            "line-reset": line_reset,
+        },
+    ),
+    **_of_each(CLINICS, {"restored": restored}),
     "broker-killed": broker_killed,
-    "broker-emptied": lambda scene: broker_killed(scene, emptied=True),
+    "broker-emptied": partial(broker_killed, emptied=True),
     "broker-hung": broker_hung,
     "database-killed": database_killed,
     "second-hub": second_hub,
-    "juniper-restored": lambda scene: restored(scene, "juniper"),
-    "riverbend-restored": lambda scene: restored(scene, "riverbend"),
 }
