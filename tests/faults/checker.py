@@ -57,7 +57,8 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
     """Every acknowledged entry of the permitted category is at the recipient once, in order within its episode; no other is.
 
     What the ledger says besides: of an episode whose permission was revoked, nothing that was asked for after that
-    was acknowledged is there, and what was under way may be there or not; what only a restored practice had may be gone.
+    was acknowledged is there, and what was under way may be there or not; a revocation "to be" is under way itself.
+    What only a restored practice had may be gone.
     """
     verdict = Verdict()
     records: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -69,8 +70,8 @@ def check(ledger: Path, recipient_url: str, hub_url: str, recipient: str, permit
             records[line["episode"]].append(line)
         elif line["op"] in ("gave-up", "refused"):
             verdict.given_up.append(json.dumps(line))
-        elif line["op"] == "revoked":
-            revoked_at[line["episode"]] = line["at"]
+        elif line["op"] in ("revoked", "to-be-revoked"):
+            revoked_at[line["episode"]] = line["at"] if line["op"] == "revoked" else math.inf
         elif line["op"] == "may-be-gone":
             may_be_gone.update(line["entry_ids"])
     entry_ids = Counter(line["entry_id"] for lines in records.values() for line in lines)

@@ -15,6 +15,7 @@ from faults.checker import query, read_ledger
 from faults.field import Field, Load, until
 from faults.real_effects import RealEffects, Stack
 from faults.transactions import kill, revive
+from sqlalchemy.engine import make_url
 
 from support.databases import PostgresServer
 from support.proxy import Proxy
@@ -203,10 +204,11 @@ def backends_ended(scene: Scene, name: str) -> Iterator[None]:
     """Those that write are ended until one was met; then all."""
     database = [_database(name)]
     deadline = time.monotonic() + 2
-    while not _of_server(scene, _END_WRITING, database) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if _of_server(scene, _END_WRITING, database):
+            scene.effects.note(f"{name}-backends-ended")
+            break
         time.sleep(0.005)
-    else:
-        scene.effects.note(f"{name}-backends-ended")
     _of_server(scene, _END, database)
     yield
 
@@ -280,7 +282,7 @@ def _put_back(scene: Scene, name: str) -> None:
         for file in Path(scene.backups[name]).iterdir():
             shutil.copy2(file, home)
         return
-    backup = scene.backups[name].partition("@/")[2].partition("?")[0]
+    backup = make_url(scene.backups[name]).database
     scene.server.drop_if_there(_database(name))
     _of_server(scene, f'CREATE DATABASE "{_database(name)}" TEMPLATE "{backup}"')
 
@@ -318,8 +320,8 @@ def _database(name: str) -> str:
 
 def _of_server(scene: Scene, statement: str, databases: list[str] | None = None) -> object:
     """The first value of the answer, asked beside the databases of the members."""
-    home = scene.field.url("hub").partition("host=")[2]
-    with psycopg.connect(host=home, user="postgres", dbname="postgres", autocommit=True) as connection:
+    url = make_url(scene.field.url("hub")).set(drivername="postgresql", database="postgres")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
         cursor = connection.execute(statement.encode(), None if databases is None else [databases])
         row = cursor.fetchone() if cursor.description else None
     return row[0] if row else None

@@ -8,6 +8,7 @@ usage: PYTHONPATH=tests python -m faults.real_schedules SEED [--through LAST] [-
 
 import argparse
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,21 +19,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from faults.checker import Verdict, check, read_ledger, waiting_for_a_person
-from faults.field import PERMITTED, Field, Load
+from faults.field import PERMITTED, Field, Load, until
 from faults.real_effects import RealEffects, Stack, kinds
-from faults.real_faults import FAULTS, Scene, back_up
+from faults.real_faults import CLINICS, FAULTS, Scene, back_up
 
 from support.brokers import Broker, behind_a_proxy
 from support.databases import PostgresServer, postgres_server
 from support.proxy import Proxy
+from tandem_ops.network.process import MemberDidNotStart
 from tandem_ops.reach import ClinicApi, ClinicAway
 from tandem_platform.ids import new_id
 
-TURNS = 9
+TURNS = 8
 EPISODES = 6
 RATE = 40
 SETTLE = 60.0
+FAILURES = (AssertionError, MemberDidNotStart, ClinicAway, sqlite3.Error, psycopg.Error, OSError)
+"""What a broken promise looks like, or a member that is not there when it should be."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Turn:
 class Plan:
     turns: tuple[Turn, ...]
     revoke_at: int
+    revoked_by: str
     back_up_at: int
     restores: str
     """Whose database is set back; nobody's where empty."""
@@ -80,7 +86,9 @@ def plan_of(seed: int, stack: Stack) -> Plan:
     if restores:
         place = chance.randrange(back_up_at + 1, TURNS + 1)
         turns.insert(place, Turn((f"{restores}-restored",), 1.0, chance.uniform(0.5, 1.5)))
-    return Plan(tuple(turns), chance.randrange(2, TURNS - 2), back_up_at, restores)
+    # What only the restored practice knew, it no longer knows: a revocation that had not reached the hub, too.
+    revoked_by = chance.choice([name for name in CLINICS if name != restores])
+    return Plan(tuple(turns), chance.randrange(2, TURNS - 2), revoked_by, back_up_at, restores)
 
 
 _ALONE = ("second-hub", "database-killed")
@@ -109,7 +117,7 @@ def run_real_schedule(seed: int, scene: Scene) -> Outcome:
             if plan.restores and number == plan.back_up_at:
                 back_up(scene, plan.restores)
             if number == plan.revoke_at:
-                revoking = _revoke_meanwhile(scene)
+                revoking = _revoke_meanwhile(scene, plan.revoked_by)
             outcome.trail.append(str(turn))
             _play(scene, turn)
             _expect_kept(scene, settled=False)
@@ -117,8 +125,8 @@ def run_real_schedule(seed: int, scene: Scene) -> Outcome:
             revoking.join(60)
         scene.load.stop()
         outcome.verdict = _expect_settled(scene)
-    except AssertionError as broken:
-        outcome.broken = f"{broken} (after {'; '.join(outcome.trail)})"
+    except FAILURES as broken:
+        outcome.broken = f"{type(broken).__name__}: {broken} (after {'; '.join(outcome.trail)})"
     finally:
         scene.load.stop()
     outcome.took = time.monotonic() - began
@@ -135,11 +143,14 @@ def _play(scene: Scene, turn: Turn) -> None:
     assert not fallen, f"ended by themselves: {fallen}"
 
 
-def _revoke_meanwhile(scene: Scene) -> threading.Thread:
-    """A person revokes the first patient's permission, and asks until somebody answers."""
+def _revoke_meanwhile(scene: Scene, name: str) -> threading.Thread:
+    """A person revokes the first patient's permission, and asks until somebody answers.
+
+    The discloser holds back from its own answer on; what the recipient revokes is revoked when the hub has confirmed it.
+    """
     field, episode = scene.field, scene.load.episodes[0]
-    plan = field.network.plan.practice("juniper")
-    api = ClinicApi(field.network.http_address(plan), field.network.token("juniper"))
+    plan = field.network.plan.practice(name)
+    api = ClinicApi(field.network.http_address(plan), field.network.token(name))
     request, path = new_id("req"), f"/api/v1/permissions/{episode.permission_id}/revoke"
 
     def ask() -> None:
@@ -150,7 +161,8 @@ def _revoke_meanwhile(scene: Scene) -> threading.Thread:
             except ClinicAway:
                 answer = None
             if answer is not None and not answer.is_refusal:
-                field.ledger.note(op="revoked", episode=episode.episode_id)
+                confirmed = name == "juniper" or answer.status == 200
+                field.ledger.note(op="revoked" if confirmed else "to-be-revoked", episode=episode.episode_id)
                 return
             if answer is not None and answer.status < 500:
                 field.ledger.note(op="refused", status=answer.status, body=answer.body)
@@ -188,8 +200,13 @@ def _expect_settled(scene: Scene) -> Verdict:
     field = scene.field
     waiting = waiting_for_a_person(field.url("hub"), [field.url(name) for name in field.network.clinics])
     assert not waiting, f"needs a person: {waiting[:5]}"
-    revoked = any(line["op"] == "revoked" for line in read_ledger(field.ledger.path))
-    assert revoked, "the permission was revoked"
+    asked = any(line["op"].endswith("revoked") for line in read_ledger(field.ledger.path))
+    assert asked, "somebody could revoke the permission"
+    permission = scene.load.episodes[0].permission_id
+    until(
+        lambda: field.juniper.permission(permission)["state"] == "revoked",
+        "everybody knows of the revocation",
+    )
     _expect_true_accounts(scene)
     return verdict
 
