@@ -75,6 +75,12 @@ def test_the_checker_finds_each_fault_that_it_looks_for(a_field: Field) -> None:
     assert _checked(a_field, [line for line in lines if line not in permitted[:2]] + swapped).out_of_order
     assert _checked(a_field, [*lines, released]).without_permission
     assert not _checked(a_field, [line for line in lines if line not in withheld]).without_permission
+    revoked = {"op": "revoked", "episode": permitted[0]["episode"], "at": permitted[3]["asked_at"]}
+    after = [line["text"] for line in permitted[4:]]
+    assert _checked(a_field, [*lines, revoked]).without_permission == after
+    assert _checked(a_field, [*lines, {**revoked, "op": "to-be-revoked"}]).clean
+    assert _checked(a_field, [*lines, lost, {"op": "may-be-gone", "entry_ids": ["ent_nowhere"]}]).clean
+    assert _checked(a_field, [*lines, lost, {"op": "may-be-gone", "entry_ids": ["ent_elsewhere"]}]).lost
 
 
 def _checked(field: Field, lines: list[dict[str, object]]) -> Verdict:
