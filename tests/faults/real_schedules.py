@@ -8,6 +8,7 @@ usage: PYTHONPATH=tests python -m faults.real_schedules SEED [--through LAST] [-
 
 import argparse
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -267,21 +268,30 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--stack", choices=("embedded", "production"), default="embedded")
     chosen = parser.parse_args(arguments)
     stack: Stack = chosen.stack
-    effects, failed = RealEffects(), 0
+    effects, broken = RealEffects(), 0
     with ExitStack() as stays:
+        # Interrupted, too, it says what it has seen.
+        stays.callback(lambda: sys.stdout.write(f"{effects.table(stack)}\n"))
         server = stays.enter_context(postgres_server()) if stack == "production" else None
         for seed in range(chosen.seed, (chosen.through or chosen.seed) + 1):
-            directory = Path(tempfile.mkdtemp(prefix=f"tandem-seed-{seed}-"))
-            began = time.monotonic()
-            outcome, seen = run_seed(seed, directory, server)
-            effects.update(seen)
-            failed += bool(outcome.broken)
-            sys.stdout.write(f"seed {seed}: {'; '.join(outcome.trail)}\n  {outcome.verdict}")
-            sys.stdout.write(f" in {outcome.took:.0f} s, {time.monotonic() - began:.0f} s with its start\n")
-            if outcome.broken:
-                sys.stdout.write(f"  BROKEN: {outcome.broken}\n  its files: {directory}\n")
-    sys.stdout.write(f"{effects.table(stack)}\n")
-    return 1 if failed else 0
+            broken += not _run_and_tell(seed, effects, server)
+    return 1 if broken else 0
+
+
+def _run_and_tell(seed: int, effects: RealEffects, server: PostgresServer | None) -> bool:
+    """Whether every promise held. The files of a seed that broke one are kept."""
+    directory = Path(tempfile.mkdtemp(prefix=f"tandem-seed-{seed}-"))
+    began = time.monotonic()
+    outcome, seen = run_seed(seed, directory, server)
+    effects.update(seen)
+    whole = time.monotonic() - began
+    sys.stdout.write(f"seed {seed}: {'; '.join(outcome.trail)}\n  {outcome.verdict}")
+    sys.stdout.write(f" in {outcome.took:.0f} s, {whole:.0f} s with its start\n")
+    if outcome.broken:
+        sys.stdout.write(f"  BROKEN: {outcome.broken}\n  its files: {directory}\n")
+    else:
+        shutil.rmtree(directory)
+    return not outcome.broken
 
 
 if __name__ == "__main__":
