@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from support.brokers import Broker, embedded_broker
+from support.proxy import Proxy
+from tandem_ops.network.members import database_url
 from tandem_ops.network.network import Network
-from tandem_ops.network.plan import NetworkPlan, PracticePlan
+from tandem_ops.network.plan import LOOPBACK, NetworkPlan, PracticePlan, free_ports
+from tandem_ops.network.process import MemberProcess
 from tandem_ops.reach import ClinicApi
 from tandem_ops.story.practice import Practice
 from tandem_platform.ids import new_id
@@ -53,10 +56,13 @@ class Episode:
 class Field:
     """Two practices with *episodes* patients between them.
 
-    postgres: URL of a server for the databases; SQLite files without. kafka: the broker to use, started and owned by the caller.
+    postgres: URL of a server for the databases; SQLite files without. broker: one that runs already; it is closed with the field.
+    with_lines: each practice comes to the hub through a proxy of its own, which can be hurt.
     """
 
-    def __init__(self, directory: Path, *, postgres: str = "", broker: Broker | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, postgres: str = "", broker: Broker | None = None, with_lines: bool = False
+    ) -> None:
         self.directory = directory
         self.broker = broker or embedded_broker().start()
         practices = (
@@ -70,7 +76,32 @@ class Field:
         if self.broker.forgets:
             for member in self.network.members():
                 member._settings["TANDEM_KAFKA_EMBEDDED"] = "yes"
+        self.lines: dict[str, Proxy] = {}
+        if with_lines:
+            self.lines = {name: Proxy(self.network.plan.hub.grpc) for name in self.network.clinics}
+            for name, line in self.lines.items():
+                self.network.clinics[name]._settings["TANDEM_HUB_TARGET"] = f"{LOOPBACK}:{line.port}"
         self.ledger = Ledger(directory / "ledger.jsonl")
+
+    def member(self, name: str) -> MemberProcess:
+        """The hub ("hub") or a practice, by its name."""
+        return self.network.hub if name == "hub" else self.network.clinics[name]
+
+    def url(self, name: str) -> str:
+        """Of the database of `member`."""
+        return database_url(self.network.plan, self.network.layout, name)
+
+    def a_second_hub(self) -> MemberProcess:
+        """Another process on the hub's database, with ports of its own and without the hub's clock; not started."""
+        grpc, http = free_ports(2)
+        settings = {
+            **self.network.hub._settings,
+            "TANDEM_GRPC_ADDRESS": f"{LOOPBACK}:{grpc}",
+            "TANDEM_HTTP_ADDRESS": f"{LOOPBACK}:{http}",
+            "TANDEM_ROLES": "grpc,relay,reader",
+        }
+        log = self.network.layout.logs / "second-hub.log"
+        return MemberProcess("second hub", "tandem_referral", settings, port=grpc, log=log)
 
     def start(self) -> None:
         self.network.start()
@@ -130,6 +161,8 @@ class Field:
 
     def close(self) -> None:
         self.stop()
+        for line in self.lines.values():
+            line.close()
         self.ledger.close()
         self.broker.close()
 
@@ -174,6 +207,11 @@ class Load:
     """Entries a second, all writers together; they keep to a timetable and catch up when they were held back."""
     _stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     _threads: list[threading.Thread] = dataclasses.field(default_factory=list)
+    _gate: threading.Condition = dataclasses.field(default_factory=threading.Condition)
+    _paused: bool = False
+    _busy: int = 0
+    repeated: int = 0
+    """Requests that got no answer, or one that says: again."""
 
     def start(self) -> None:
         plan = self.field.network.plan.practice("juniper")
@@ -186,8 +224,21 @@ class Load:
     def stop(self) -> None:
         """Let every writer finish the entry it has begun."""
         self._stop.set()
+        self.resume()
         for thread in self._threads:
             thread.join(60)
+
+    def pause(self) -> None:
+        """As `stop`, until `resume`."""
+        with self._gate:
+            self._paused = True
+            if not self._gate.wait_for(lambda: self._busy == 0, timeout=70):
+                raise AssertionError("within 70 s: every writer finishes what it has begun")
+
+    def resume(self) -> None:
+        with self._gate:
+            self._paused = False
+            self._gate.notify_all()
 
     def _write(self, index: int, episode: Episode, address: str) -> None:
         token = self.field.network.token("juniper")
@@ -203,15 +254,23 @@ class Load:
             due = max(due + interval, time.monotonic() - 2.0)
             number += 1
             category = PERMITTED if number % 4 else WITHHELD
-            if not self._record(writer, index, episode, number, category):
-                break
+            with self._gate:
+                self._gate.wait_for(lambda: not self._paused)
+                self._busy += 1
+            try:
+                if not self._record(writer, index, episode, number, category):
+                    break
+            finally:
+                with self._gate:
+                    self._busy -= 1
+                    self._gate.notify_all()
         writer.close()
 
     def _record(self, writer: "_Writer", index: int, episode: Episode, number: int, category: str) -> bool:
         body = _entry(category, f"entry {index}-{number}", new_id("req"))
         deadline = time.monotonic() + 60
+        asked_at = time.time()
         while True:
-            committed_by = time.time()
             answer = writer.post(f"/api/v1/patients/{episode.patient_here}/entries", body)
             if answer is not None and answer[0] in (200, 201):
                 entry_id = answer[1]["entry_ids"][0]
@@ -222,7 +281,7 @@ class Load:
                     episode=episode.episode_id,
                     category=category,
                     entry_id=entry_id,
-                    asked_at=committed_by,
+                    asked_at=asked_at,
                     text=f"entry {index}-{number}",
                 )
                 return True
@@ -234,6 +293,8 @@ class Load:
             if time.monotonic() > deadline:
                 self.field.ledger.note(op="gave-up", writer=index, number=number)
                 return False
+            with self._gate:
+                self.repeated += 1
             time.sleep(0.05)  # a writer is no test: it waits before it asks again
 
 

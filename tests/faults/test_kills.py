@@ -3,17 +3,14 @@
 import json
 import os
 import random
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
 
-import psycopg
 from faults.checker import Verdict, check
 from faults.field import PERMITTED, WITHHELD, Field, Load, until
+from faults.transactions import kill, revive
 
 from tandem_ops.network.members import database_url
-from tandem_ops.network.process import MemberProcess
 
 KILLS = 50 if os.environ.get("TANDEM_LONG") else 12
 KINDS = ("hub", "juniper", "riverbend", "broker")
@@ -78,6 +75,12 @@ def test_the_checker_finds_each_fault_that_it_looks_for(a_field: Field) -> None:
     assert _checked(a_field, [line for line in lines if line not in permitted[:2]] + swapped).out_of_order
     assert _checked(a_field, [*lines, released]).without_permission
     assert not _checked(a_field, [line for line in lines if line not in withheld]).without_permission
+    revoked = {"op": "revoked", "episode": permitted[0]["episode"], "at": permitted[3]["asked_at"]}
+    after = [line["text"] for line in permitted[4:]]
+    assert _checked(a_field, [*lines, revoked]).without_permission == after
+    assert _checked(a_field, [*lines, {**revoked, "op": "to-be-revoked"}]).clean
+    assert _checked(a_field, [*lines, lost, {"op": "may-be-gone", "entry_ids": ["ent_nowhere"]}]).clean
+    assert _checked(a_field, [*lines, lost, {"op": "may-be-gone", "entry_ids": ["ent_elsewhere"]}]).lost
 
 
 def _checked(field: Field, lines: list[dict[str, object]]) -> Verdict:
@@ -119,49 +122,6 @@ def _kill(field: Field, kind: str) -> bool:
         field.broker.kill()
         field.broker.start()
         return False
-    member = field.network.hub if kind == "hub" else field.network.clinics[kind]
-    in_transaction = _caught_in_transaction(member, _probe(field, kind))
-    member.kill()
-    member.start()
-    member.await_ready(30)
+    in_transaction = kill(field, kind)
+    revive(field.member(kind))
     return in_transaction
-
-
-def _caught_in_transaction(member: MemberProcess, open_now: Callable[[], bool]) -> bool:
-    """Stop the process again and again until it stands still with a transaction open; it is left stopped."""
-    for _ in range(150):
-        member.freeze()
-        if open_now():
-            return True
-        member.thaw()
-        time.sleep(0.004)
-    member.freeze()
-    return False
-
-
-def _probe(field: Field, name: str) -> Callable[[], bool]:
-    url = database_url(field.network.plan, field.network.layout, name)
-    if url.startswith("sqlite"):
-        return lambda: _sqlite_is_being_written(url.removeprefix("sqlite:///"))
-    return lambda: _postgres_is_being_written(url.replace("postgresql+psycopg://", "postgresql://"))
-
-
-def _sqlite_is_being_written(path: str) -> bool:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return True
-    finally:
-        connection.close()
-    return False
-
-
-def _postgres_is_being_written(url: str) -> bool:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
-        ).fetchone()
-    return bool(row and row[0])
