@@ -3,11 +3,14 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
 S = TypeVar("S")
 PREFIX = "TANDEM_"
+_LONGEST = timedelta(days=1).total_seconds()
 
 
 class SettingsUnfit(Exception):
@@ -98,8 +101,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         raise ValueError("must be a number of seconds") from None
-    if value < 0:
-        raise ValueError("must not be negative")
+    if not 0 <= value <= _LONGEST:
+        raise ValueError(f"must be from 0 to {_LONGEST:g}")
     return value
 
 
@@ -117,4 +120,8 @@ def words(text: str) -> tuple[str, ...]:
 
 def is_loopback(listening: str) -> bool:
     host = listening.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        # A name. One that begins with "127." leads wherever its owner likes.
+        return False

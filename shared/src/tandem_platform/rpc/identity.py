@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tandem_platform.clock import Clock
 from tandem_platform.errors import Code, Refusal
+from tandem_platform.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -179,10 +180,11 @@ def _read_certificate(pem: bytes, network: str) -> _Known:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as unreadable:
+        key = certificate.public_key()
+    except UNREADABLE as unreadable:
         raise IdentityRefused("unreadable") from unreadable
     _check_leaf_for_clients(extensions)
-    _check_key(certificate)
+    _check_key(key)
     return _Known(
         caller_from_uri(_only_uri(extensions), network),
         certificate.serial_number,
@@ -203,8 +205,7 @@ def _check_leaf_for_clients(extensions: x509.Extensions) -> None:
         raise IdentityRefused("not-for-clients")
 
 
-def _check_key(certificate: x509.Certificate) -> None:
-    key = certificate.public_key()
+def _check_key(key: object) -> None:
     strong = (
         isinstance(key, ed25519.Ed25519PublicKey)
         or (isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256)
