@@ -84,7 +84,8 @@ def path(text: str) -> Path:
 
 def existing_directory(text: str) -> Path:
     found = Path(text)
-    if not found.is_dir():
+    # Path.is_dir raises for a name that is too long.
+    if not os.path.isdir(found):
         raise ValueError("must be an existing directory")
     return found
 

@@ -26,6 +26,7 @@ _NETWORK = re.compile(r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?")
 _URI = re.compile(
     rf"spiffe://(?P<network>[^/?#]+)/(?:(?P<kind>practice|operator)/(?P<id>{_NAME})|(?P<hub>hub))"
 )
+_SERIAL = re.compile(r"(?:0x)?[0-9a-fA-F]{1,64}")
 _REMEMBERED_CERTIFICATES = 4096
 
 
@@ -130,7 +131,11 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _read_serials(path: Path) -> frozenset[int]:
     lines = (line.partition("#")[0].strip() for line in path.read_text("ascii").splitlines())
-    return frozenset(int(line, 16) for line in lines if line)
+    listed = [line for line in lines if line]
+    # int() would take "-1" and "1_0" too, and revoke nobody whom the operator meant.
+    if not all(_SERIAL.fullmatch(line) for line in listed):
+        raise ValueError(f"{path.name} holds what is no hexadecimal serial number")
+    return frozenset(int(line, 16) for line in listed)
 
 
 @dataclass(frozen=True, slots=True)
