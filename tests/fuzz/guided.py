@@ -7,6 +7,7 @@ Needs `atheris`, which nothing else here does. An input that ends in anything bu
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,6 @@ import click
 from support.decoders import DECODERS, Decoder, as_seed, decoder, kept_seeds, seed_in
 
 SEEDS = Path(__file__).parent / "seeds"
-_LONGEST_INPUT = 20_000
-_SECONDS_PER_INPUT = 5
-_MEGABYTES = 1_024
 
 
 def main() -> int:
@@ -29,16 +27,12 @@ def main() -> int:
     parser.add_argument("decoders", nargs="*", help="which; all if none is named")
     parser.add_argument("--seconds", type=int, default=60, help="for each decoder")
     parser.add_argument("--renew", action="store_true", help="write the valid seeds anew, and stop")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     chosen = [decoder(name) for name in given.decoders] or list(DECODERS)
     if given.renew:
         for each in chosen:
             renew(each)
         return 0
-    if given.one:
-        run_one(chosen[0], given.corpus, given.seconds)
     failed = [each.name for each in chosen if not is_good_for(each, given.seconds)]
     click.echo("failed: " + ", ".join(failed) if failed else "nothing found")
     return 1 if failed else 0
@@ -65,16 +59,7 @@ def is_good_for(each: Decoder, seconds: int) -> bool:
         for encoded in (*each.valid(), *seeds):
             (Path(corpus) / hashlib.sha256(encoded).hexdigest()).write_bytes(encoded)
         ended = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "fuzz.guided",
-                each.name,
-                "--one",
-                "--corpus",
-                corpus,
-                f"--seconds={seconds}",
-            ],
+            [sys.executable, "-m", "fuzz.under_coverage", each.name, corpus, str(seconds)],
             check=False,
             capture_output=True,
             text=True,
@@ -90,30 +75,9 @@ def is_good_for(each: Decoder, seconds: int) -> bool:
         if found or ended.returncode != 0:
             click.echo(ended.stdout[-2_000:] + ended.stderr[-2_000:])
             return False
-    last = [line for line in ended.stderr.splitlines() if line.startswith("#")][-1:]
+    last = [line for line in ended.stderr.splitlines() if re.match(r"#\d", line)][-1:]
     click.echo(f"{each.name}: {(last or ['no input tried'])[0]}")
     return True
-
-
-def run_one(each: Decoder, corpus: Path, seconds: int) -> None:
-    import atheris
-
-    each.valid()
-    # The decoders are imported already: what Python has loaded is instrumented where it stands.
-    atheris.instrument_all()
-    atheris.Setup(
-        [
-            sys.argv[0],
-            f"-max_total_time={seconds}",
-            f"-timeout={_SECONDS_PER_INPUT}",
-            f"-rss_limit_mb={_MEGABYTES}",
-            f"-max_len={_LONGEST_INPUT}",
-            f"-artifact_prefix={corpus}/found-",
-            str(corpus),
-        ],
-        each.holds,
-    )
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":
