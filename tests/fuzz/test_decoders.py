@@ -113,8 +113,8 @@ def test_what_tells_a_lie_about_itself_is_refused(read: Decoder) -> None:
 def _try_lies(read: Decoder) -> None:
     for told in TELLING:
         read.holds(told)
-        for encoded in valid(read.name)[:2]:
-            for at in {0, 1, len(encoded) // 2, len(encoded)}:
+        for encoded in valid(read.name)[: 1 if read.is_slow else 2]:
+            for at in {1, len(encoded) // 2} if read.is_slow else {0, 1, len(encoded) // 2, len(encoded)}:
                 read.holds(encoded[:at] + told + encoded[at:])
                 read.holds(encoded[:at] + told)
 
@@ -128,6 +128,9 @@ def test_what_was_kept_is_read_or_refused_for_good(name: str, file: Path) -> Non
         assert read is None
 
 
-def test_seeds_are_of_decoders_that_there_are() -> None:
+def test_seeds_are_of_decoders_that_there_are_and_hold_no_key_of_anybody() -> None:
     assert {name for name, _ in KEPT} <= {each.name for each in DECODERS}
-    assert [name for name, _ in KEPT if not decoder(name).keeps_seeds] == []
+    holding_keys = [
+        file for name, file in KEPT if not decoder(name).keeps_seeds and not file.stem.startswith("refused")
+    ]
+    assert holding_keys == []

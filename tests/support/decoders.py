@@ -93,6 +93,8 @@ class Decoder:
     keeps_seeds: bool = True
     # Each run has an authority of its own: what it certified is valid in that run alone.
     is_certified: bool = False
+    # Reads with a database behind it.
+    is_slow: bool = False
 
     def holds(self, encoded: bytes) -> bytes | None:
         """What was read, in writing; None if it was refused. Anything else that happens is a fault of ours."""
@@ -554,12 +556,13 @@ DECODERS: Sequence[Decoder] = (
         (ValueError,),
         lambda: [b"# none\n", b"# one\nabc # ours\n0DEF\n"],
     ),
-    Decoder("log-row", _log_row, (DecodeError,), _log_rows),
+    Decoder("log-row", _log_row, (DecodeError,), _log_rows, is_slow=True),
     Decoder(
         "pushed-body",
         _pushed_body,
         (DecodeError,),
         _pushed_bodies,
+        is_slow=True,
     ),
     Decoder("position", _position, (DecodeError,), _positions),
     Decoder("audit-record", _audit_record, (DecodeError, ValueError, OverflowError), _audit_records),

@@ -8,6 +8,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 S = TypeVar("S")
 PREFIX = "TANDEM_"
 _LONGEST = timedelta(days=1).total_seconds()
@@ -94,6 +97,17 @@ def address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isdigit() and int(port) < 65536):
         raise ValueError("must be host:port")
+    return text
+
+
+def database(text: str) -> str:
+    """What is unfit is not repeated: it may hold a password."""
+    try:
+        kind = make_url(text).get_backend_name()
+    except (ArgumentError, ValueError):
+        kind = ""
+    if kind not in ("sqlite", "postgresql"):
+        raise ValueError("must be the URL of an SQLite or PostgreSQL database")
     return text
 
 

@@ -111,7 +111,7 @@ def check_account(hub_database: str, at_rest_key: Path, against: Sequence[Kept])
 def _opened(url: str, metadata: MetaData) -> Database:
     try:
         return Database(url, metadata)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Its text would show a password.
         raise Stop(
             Exit.USAGE,
