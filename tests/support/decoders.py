@@ -222,16 +222,19 @@ def _entry_contents() -> list[bytes]:
     return [entry_kinds.to_json(each).encode() for each in one_of_every_kind().values()]
 
 
+_PLACES: Sequence[list[str | int]] = (["ref_a", 7], [0])
+
+
 def _page_token(encoded: bytes) -> bytes:
     request = ListReferralsRequest(page_token=encoded.decode("utf-8", "replace"))
     position = scene().pages.read(JUNIPER_ID, request)
-    assert position in (None, ["ref_a", 7], [0]), "a place that nobody was given"
+    assert position in (None, *_PLACES), "a place that nobody was given"
     return request.page_token.encode()
 
 
 def _page_tokens() -> list[bytes]:
     request = ListReferralsRequest()
-    return [scene().pages.make(JUNIPER_ID, request, place).encode() for place in (["ref_a", 7], [0])]
+    return [scene().pages.make(JUNIPER_ID, request, place).encode() for place in _PLACES]
 
 
 def _keyring(encoded: bytes) -> bytes:

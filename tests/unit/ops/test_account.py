@@ -83,6 +83,7 @@ def test_a_deleted_record_is_found(scene):
     assert "out-of-sequence" in scene.findings(str(scene.clinic_file))
 
 
+_CATEGORY_BELOW_ZERO = bytes([AuditRecord.CATEGORY_FIELD_NUMBER << 3]) + b"\xff" * 9 + b"\x01"
 _FIRST = "UPDATE audit_record SET {} WHERE chain = 'hub' AND number = 1"
 
 
@@ -90,9 +91,7 @@ _FIRST = "UPDATE audit_record SET {} WHERE chain = 'hub' AND number = 1"
     "statement",
     [
         update(audit_record).where(audit_record.c.number == 1).values(record=b"\xff\xff"),
-        update(audit_record)
-        .where(audit_record.c.number == 1)
-        .values(record=AuditRecord(category=-1).SerializeToString()),
+        update(audit_record).where(audit_record.c.number == 1).values(record=_CATEGORY_BELOW_ZERO),
         text(_FIRST.format("record = x'00'")),
         text(_FIRST.format("at = 9000000000000000000")),
         text(_FIRST.format("at = 'noon'")),
