@@ -86,6 +86,7 @@ def test_another_practices_word_takes_no_receipts_place(course: Course) -> None:
 
 def test_the_hub_accounts_for_no_delivery_on_another_practices_word(course: Course) -> None:
     third = third_practice(course)
+    course.riverbend.running = False
     course.score_and_settle(7)
     records, rows = len(course.hub_rows("audit_record")), head(course)
     sends(third, sign_received(third.keys, "juniper", [sent_score(course)]))
@@ -95,6 +96,9 @@ def test_the_hub_accounts_for_no_delivery_on_another_practices_word(course: Cour
         row for row in course.hub_rows("audit_record")[records:] if row.chain in ("juniper", third.name)
     ]
     assert (delivered, head(course)) == ([], rows)
+    course.riverbend.running = True
+    course.network.settle()
+    assert receipts(course, sent_score(course)) == ["riverbend"]
     course.assert_whole()
 
 
