@@ -87,6 +87,11 @@ mutants: setup ## Break each promise on purpose and see the tests notice
 faults: setup ## The long fault suite: crashes, partitions, restores
 	@TANDEM_LONG=1 $(BIN)/python -m pytest --stack=embedded -q -s -p no:randomly tests/faults
 
+.PHONY: fuzz
+fuzz: setup ## Decoders under fuzzing guided by coverage, a minute each (FUZZ="--seconds 10 keyring": shorter, or some of them)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris==3.0.0
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.guided $(FUZZ)
+
 .PHONY: bench
 bench: setup ## Speed against the bare floor, as ratios, on both stacks (BENCH=--quick: a look at it running)
 	@$(BIN)/python -m pytest -q -p no:randomly tests/load

@@ -101,6 +101,31 @@ def test_a_clinic_whose_clock_is_set_back_does_not_wait_for_the_old_time(
     assert network.oracle.entries[entry_id].at_hub
 
 
+@pytest.mark.parametrize(
+    ("skew", "is_applied"),
+    [(timedelta(0), True), (timedelta(hours=-2), False), (timedelta(hours=2), False)],
+    ids=["right", "set back", "set forward"],
+)
+def test_a_copy_waits_for_a_sync_where_nobody_can_tell_how_long_ago_the_last_one_was(
+    network: FailingNetwork, shared: Share, skew: timedelta, is_applied: bool
+) -> None:
+    """The list of revocations comes with Sync, and a copy from Kafka is applied only while that list is recent."""
+    network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    machine, line = network.machine("riverbend"), network.line("riverbend")
+    line.cut, machine.skew = True, skew
+    entry_id = _vitals(network, shared)
+    network.settle(8)
+    assert network.oracle.entries[entry_id].at_hub
+    assert network.oracle.entries[entry_id].held_by_recipient == is_applied
+    line.cut = False
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    machine.skew = timedelta(0)
+    network.heal()
+    network.check()
+
+
 def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_not_answer(
     network: FailingNetwork, shared: Share
 ) -> None:

@@ -113,7 +113,7 @@ def read_document(text: str | bytes) -> dict[str, Any]:
         raise Invalid("", "is too large")
     try:
         document = json.loads(
-            text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=str
+            text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_Fraction
         )
     except (ValueError, RecursionError) as fault:
         if isinstance(fault, Invalid):
@@ -127,6 +127,10 @@ def read_document(text: str | bytes) -> dict[str, Any]:
 def write_document(document: Mapping[str, Any]) -> str:
     """The same content always gives the same characters."""
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+class _Fraction(str):
+    """A JSON number with a fraction, as it was written: a number for a field that takes one, and text for none."""
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -235,7 +239,7 @@ def _decimal(rule: Between) -> _Shape:
             raise Invalid("", "must have at most six decimal places")
 
     def decode(value: Any, _: bool) -> Decimal:
-        if type(value) not in (str, int) or len(str(value)) > 20:
+        if type(value) not in (str, int, _Fraction) or len(str(value)) > 20:
             raise Invalid("", message)
         try:
             return Decimal(value)

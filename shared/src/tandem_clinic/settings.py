@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tandem_platform.settings import address, existing_directory, path, seconds, setting, words, yes_or_no
+from tandem_platform.settings import (
+    address,
+    database,
+    existing_directory,
+    path,
+    seconds,
+    setting,
+    words,
+    yes_or_no,
+)
 
 ROLES = ("web", "grpc", "relay", "reader", "clock")
 
@@ -13,7 +22,7 @@ class ClinicSettings:
     network: str = setting("the network's name, the trust domain of its certificates")
     practice_id: str = setting("the practice's id in the network, as its certificate says")
     display_name: str = setting("the practice's name, as people call it")
-    database_url: str = setting("SQLAlchemy URL of the clinic's own database", secret=True)
+    database_url: str = setting("SQLAlchemy URL of the clinic's own database", database, secret=True)
     hub_target: str = setting("host:port of the hub", address)
     grpc_address: str = setting("host:port of the gRPC interface for the clinic's own EHR", address)
     http_address: str = setting("host:port of REST, health and metrics", address)

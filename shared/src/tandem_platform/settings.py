@@ -3,11 +3,17 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 S = TypeVar("S")
 PREFIX = "TANDEM_"
+_LONGEST = timedelta(days=1).total_seconds()
 
 
 class SettingsUnfit(Exception):
@@ -81,7 +87,8 @@ def path(text: str) -> Path:
 
 def existing_directory(text: str) -> Path:
     found = Path(text)
-    if not found.is_dir():
+    # Path.is_dir raises for a name that is too long.
+    if not os.path.isdir(found):
         raise ValueError("must be an existing directory")
     return found
 
@@ -93,13 +100,24 @@ def address(text: str) -> str:
     return text
 
 
+def database(text: str) -> str:
+    """What is unfit is not repeated: it may hold a password."""
+    try:
+        kind = make_url(text).get_backend_name()
+    except (ArgumentError, ValueError):
+        kind = ""
+    if kind not in ("sqlite", "postgresql"):
+        raise ValueError("must be the URL of an SQLite or PostgreSQL database")
+    return text
+
+
 def seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise ValueError("must be a number of seconds") from None
-    if value < 0:
-        raise ValueError("must not be negative")
+    if not 0 <= value <= _LONGEST:
+        raise ValueError(f"must be from 0 to {_LONGEST:g}")
     return value
 
 
@@ -117,4 +135,8 @@ def words(text: str) -> tuple[str, ...]:
 
 def is_loopback(listening: str) -> bool:
     host = listening.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        # A name. One that begins with "127." leads wherever its owner likes.
+        return False

@@ -1,5 +1,6 @@
 """The directory: who is there, what they offer, with which keys, and who works with whom."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -8,9 +9,10 @@ import pytest
 
 from support.hub import PRESCRIBING, THERAPY, HubAlone, Member, refused, status_bytes
 from tandem.directory.v1 import directory_pb2 as pb
+from tandem_ops.certs import Wish
 from tandem_platform.errors import Code
 from tandem_platform.ids import new_id
-from tandem_platform.sealing import SignedBundle
+from tandem_platform.sealing import SignedBundle, verify_bundle
 
 
 def publishes_capacity(member: Member, openings: int) -> None:
@@ -247,6 +249,56 @@ class TestKeyBundles:
         self.published(juniper, keys.signed_bundle)
         self.published(juniper, keys.signed_bundle)
         assert self.listed(riverbend, juniper) == [1]
+
+    def test_a_renewed_certificate_behind_the_same_keys_is_served_to_whoever_has_yet_to_pin_them(
+        self, hub: HubAlone
+    ):
+        juniper, riverbend = hub.two_partners()
+        keys = hub.network.keys(juniper.id)
+        self.published(juniper, keys.signed_bundle)
+        much_later = hub.now() + timedelta(days=200)
+        hub.clock.advance(timedelta(days=200))
+        renewed_for = Wish(
+            not_before=much_later - timedelta(days=1), not_after=much_later + timedelta(days=1)
+        )
+        renewed = keys.certified_anew(hub.network.certificate(juniper.id, renewed_for))
+        self.published(juniper, renewed.signed_bundle)
+        self.published(juniper, renewed.signed_bundle)
+        request = pb.ListKeyBundlesRequest(practice_id=juniper.id)
+        (served,) = riverbend.directory.ListKeyBundles(request).bundles
+        signed = SignedBundle.from_message(served)
+        assert verify_bundle(signed, hub.network.trust, juniper.id, much_later, None) == keys.bundle
+        told = [row for row in hub.downlink_of(riverbend) if row.HasField("key_bundle_changed")]
+        assert len(told) == 1, "who has pinned the keys needs to know of no certificate"
+
+    @pytest.mark.parametrize("whose", ["another practice's", "none", "run out"])
+    def test_a_certificate_that_proves_nothing_does_not_take_the_place_of_one_that_does(
+        self, hub: HubAlone, whose: str
+    ):
+        juniper, riverbend = hub.two_partners()
+        keys = hub.network.keys(juniper.id)
+        self.published(juniper, keys.signed_bundle)
+        if whose == "another practice's":
+            unfit = keys.certified_anew(hub.network.certificate(riverbend.id)).signed_bundle
+        elif whose == "none":
+            unfit = replace(keys.signed_bundle, certificates=())
+        else:
+            over = Wish(not_before=hub.now() - timedelta(days=2), not_after=hub.now() - timedelta(days=1))
+            unfit = keys.certified_anew(hub.network.certificate(juniper.id, over)).signed_bundle
+        refusal = refused(lambda: self.published(juniper, unfit))
+        assert (refusal.code, refusal.reason) == (Code.FAILED_PRECONDITION, "BUNDLE_FORGED")
+        request = pb.ListKeyBundlesRequest(practice_id=juniper.id)
+        assert list(riverbend.directory.ListKeyBundles(request).bundles) == [keys.signed_bundle.to_message()]
+
+    @pytest.mark.parametrize("unfit", ["X25519", "ML-KEM"])
+    def test_keys_with_which_nobody_could_seal_are_refused(self, hub: HubAlone, unfit: str):
+        juniper = hub.joined()
+        keys = hub.network.keys(juniper.id)
+        hpke = keys.bundle.hpke_public
+        useless = hpke[:-32] + bytes(32) if unfit == "X25519" else b"\xff" * (len(hpke) - 32) + hpke[-32:]
+        bundle = replace(keys.bundle, hpke_public=useless)
+        signed = SignedBundle.made(bundle, hub.network.certificate(juniper.id), ())
+        assert refused(lambda: self.published(juniper, signed)).reason == "BUNDLE_FORGED"
 
     def test_bundles_of_strangers_are_as_if_absent(self, hub: HubAlone):
         juniper, outsider = hub.joined(), hub.joined()

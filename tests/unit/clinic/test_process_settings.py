@@ -44,9 +44,36 @@ def test_loopback_has_several_names() -> None:
     assert not any(is_loopback(name) for name in ("0.0.0.0:1", "10.0.0.1:1", "example.test:1"))
 
 
+def test_a_name_that_looks_like_loopback_leads_wherever_its_owner_likes() -> None:
+    assert not any(is_loopback(name) for name in ("127.example.test:1", "127.0.0.1.example.test:1", "127.:1"))
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-inf", "-1", "1e9", "soon"])
+def test_a_time_to_wait_is_a_number_that_can_be_waited_for(given: str) -> None:
+    with pytest.raises(SettingsUnfit) as refused:
+        load(ClinicSettings, {**COMPLETE, "TANDEM_TLS_DIRECTORY": ".", "TANDEM_HUB_TIMEOUT": given})
+    assert [fault.split(" ")[0] for fault in refused.value.faults] == ["TANDEM_HUB_TIMEOUT"]
+
+
+def test_a_directory_with_a_name_longer_than_any_is_named_like_the_other_faults() -> None:
+    with pytest.raises(SettingsUnfit, match="TANDEM_TLS_DIRECTORY is unfit"):
+        load(ClinicSettings, {**COMPLETE, "TANDEM_TLS_DIRECTORY": "a" * 5_000})
+
+
 def test_a_database_url_is_not_shown() -> None:
     settings = load(
         ClinicSettings,
         {**COMPLETE, "TANDEM_DATABASE_URL": "postgresql://u:secret@h/d", "TANDEM_TLS_DIRECTORY": "."},
     )
     assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["secret", "://secret", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d"]
+)
+def test_what_is_no_database_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsUnfit) as refused:
+        load(ClinicSettings, {**COMPLETE, "TANDEM_DATABASE_URL": url, "TANDEM_TLS_DIRECTORY": "."})
+    (fault,) = refused.value.faults
+    assert fault.startswith("TANDEM_DATABASE_URL is unfit")
+    assert "secret" not in fault

@@ -4,9 +4,10 @@ import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, text, update
 
 from support.hub import HubAlone, in_memory_key
+from tandem.audit.v1.audit_pb2 import AuditRecord
 from tandem_clinic.store import tables as clinic_tables
 from tandem_ops.account import check_account, kept_by
 from tandem_ops.cli import run
@@ -82,6 +83,38 @@ def test_a_deleted_record_is_found(scene):
     assert "out-of-sequence" in scene.findings(str(scene.clinic_file))
 
 
+_CATEGORY_BELOW_ZERO = bytes([AuditRecord.CATEGORY_FIELD_NUMBER << 3]) + b"\xff" * 9 + b"\x01"
+_FIRST = "UPDATE audit_record SET {} WHERE chain = 'hub' AND number = 1"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(audit_record).where(audit_record.c.number == 1).values(record=b"\xff\xff"),
+        update(audit_record).where(audit_record.c.number == 1).values(record=_CATEGORY_BELOW_ZERO),
+        text(_FIRST.format("record = x'00'")),
+        text(_FIRST.format("at = 9000000000000000000")),
+        text(_FIRST.format("at = 'noon'")),
+        text(_FIRST.format("number = -1")),
+    ],
+    ids=["no record", "no category", "not encrypted", "no time", "a word", "a number below zero"],
+)
+def test_a_record_that_cannot_even_be_read_is_a_finding_like_any_other(scene, statement):
+    """Whoever tampers must not be able to end the check instead."""
+    scene.tamper(statement)
+    assert scene.findings(str(scene.clinic_file))
+
+
+def test_what_the_clinic_kept_of_the_hub_was_altered(scene, capsys):
+    clinic = Database(f"sqlite:///{scene.clinic_file}", clinic_tables.metadata)
+    with clinic.transaction() as tx:
+        tx.execute(update(clinic_tables.partner_key).values(bundle=b"x"))
+    clinic.close()
+    arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(scene.key_file)]
+    assert run([*arguments, "--against", str(scene.clinic_file)]) == Exit.FINDING
+    assert "altered" in capsys.readouterr().err
+
+
 def test_a_root_that_the_hub_no_longer_has_is_found_only_against_what_was_kept(scene):
     scene.tamper(delete(audit_root).where(audit_root.c.tree_number == 2))
     assert scene.findings() == set()
@@ -110,6 +143,24 @@ def test_the_command_says_what_it_found_and_fails(scene, capsys):
     scene.tamper(delete(audit_root).where(audit_root.c.tree_number == 2))
     assert run(arguments) == Exit.FINDING
     assert json.loads(capsys.readouterr().out) == [{"chain": "tree 2", "number": 0, "fault": "tree-missing"}]
+
+
+@pytest.mark.parametrize("hub", ["foo://", "://", "postgresql"])
+def test_what_is_no_database_is_a_usage_fault_and_is_not_repeated(tmp_path, hub, capsys):
+    key = tmp_path / "key"
+    key.write_bytes(bytes(32))
+    arguments = ["audit", "verify", "--at-rest-key", str(key)]
+    assert run([*arguments, "--hub-database", f"{hub}secret"]) == Exit.USAGE
+    assert run([*arguments, "--hub-database", "sqlite://", "--against", f"x{hub}secret://"]) == Exit.USAGE
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_a_file_that_holds_no_at_rest_key_is_a_usage_fault(scene, tmp_path, capsys):
+    key = tmp_path / "short.key"
+    key.write_bytes(bytes(31))
+    arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(key)]
+    assert run(arguments) == Exit.USAGE
+    assert "32 bytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["none.db", "none.json", "broken.json"])

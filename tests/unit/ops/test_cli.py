@@ -85,3 +85,31 @@ def test_there_is_nobody_to_add_where_no_clinic_was_started(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/none.db"
     assert run(["staff", "add", "Kim", "--role", "admin", "--database", url]) == Exit.UNREACHABLE
     assert "start the clinic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("clinic", "token"),
+    [
+        ("http://[", b"t"),
+        ("http://127.0.0.1:99999", b"t"),
+        ("http://127.0.0.1:1", b"two\nlines"),
+        ("http://127.0.0.1:1", b"\xff\xfe"),
+        ("http://127.0.0.1:1", "é".encode()),
+    ],
+)
+def test_an_address_or_token_that_is_none_is_a_usage_fault(tmp_path, clinic, token, capsys):
+    file = tmp_path / "token"
+    file.write_bytes(token)
+    assert (
+        run(["permission", "explain", "ent_a", "--clinic", clinic, "--token-file", str(file)]) == Exit.USAGE
+    )
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damaged", ["ca.key", "ca.pem"])
+def test_a_damaged_authority_is_a_usage_fault(tmp_path, damaged, capsys):
+    authority = tmp_path / "ca"
+    assert run(["certs", "ca", "--authority", str(authority)]) == Exit.OK
+    (authority / damaged).write_bytes(b"-----BEGIN")
+    assert run(["certs", "hub", "--authority", str(authority), "--out", str(tmp_path / "hub")]) == Exit.USAGE
+    assert "damaged" in capsys.readouterr().err

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from support.logs import JUNIPER, Notes, Reader, Writer, an_entry, tables
-from tandem_platform.exchange.feed import MOST_HELD, KafkaFeed
+from tandem.exchange.v1.exchange_pb2 import LogRow
+from tandem_platform.exchange.feed import MOST_BYTES_HELD, MOST_HELD, KafkaFeed
 from tandem_platform.exchange.reader import ReaderStopped
 from tandem_platform.exchange.relay import Relay
 from tandem_platform.exchange.rows import uplink
@@ -214,6 +215,35 @@ def test_a_reader_that_has_stopped_says_so_at_every_step(
         with pytest.raises(ReaderStopped):
             feed.step()
     assert offset_of(reader) == 0
+
+
+def test_rows_behind_a_gap_are_not_held_beyond_a_size_and_other_logs_keep_theirs(
+    writer: Writer, reader: Reader, transport: MemoryTransport
+) -> None:
+    """Else whoever may write to one log could fill the memory of the process that reads them all."""
+    other = Writer(writer.database, uplink("riverbend"))
+    other.words(["r"])
+    (waiting,) = other.batch()
+    large = LogRow(epoch=1, body=bytes(900_000))
+    may_apply = False
+    feed = KafkaFeed(
+        transport.subscribe_group([JUNIPER, other.name], "hub"),
+        reader.log_reader,
+        in_group=True,
+        may_apply=lambda: may_apply,
+    )
+    publisher = transport.publisher()
+    publisher.publish(other.name, [(b"", waiting.SerializeToString(), ())])
+    sizes = []
+    for sequence in range(2, 2 + 2 * MOST_BYTES_HELD // len(large.body)):
+        large.sequence = sequence
+        publisher.publish(JUNIPER, [(b"", large.SerializeToString(), ())])
+        feed.step()
+        sizes.append(sum(size for held in feed._held.values() for _, _, size in held.values()))
+    assert 0.9 * MOST_BYTES_HELD < max(sizes) <= MOST_BYTES_HELD
+    may_apply = True
+    feed.step()
+    assert reader.words == ["r"]
 
 
 def test_what_is_held_is_bounded(

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from support.logs import effect
 from tandem_platform.storage import Database, Transaction
@@ -31,6 +31,31 @@ def failing(number: int) -> Work:
     def work(tx: Transaction) -> int:
         adding(number)(tx)
         raise Mistake(number)
+
+    return work
+
+
+def troubled(number: int, attempts: list[int], times: int) -> Work:
+    """So many attempts end in what the driver says of a database that went away."""
+
+    def work(tx: Transaction) -> int:
+        attempts.append(number)
+        adding(number)(tx)
+        if attempts.count(number) <= times:
+            raise OperationalError("", {}, ConnectionError("gone"))
+        return number
+
+    return work
+
+
+def troubled_at_the_end(number: int) -> Work:
+    def at_the_end(tx: Transaction) -> None:
+        raise OperationalError("", {}, ConnectionError("gone"))
+
+    def work(tx: Transaction) -> int:
+        adding(number)(tx)
+        tx.before_commit(at_the_end)
+        return number
 
     return work
 
@@ -76,9 +101,12 @@ def all_at_once(database: Database, works: list[Work]) -> tuple[list[Future[int]
     with ThreadPoolExecutor(len(works) + 1) as threads:
         begun = threads.submit(together.run, first)
         assert under_way.wait(10)
-        done = [threads.submit(together.run, counted(work)) for work in works]
-        while len(together._waiting) < len(works):
-            pass
+        done = []
+        for work in works:
+            done.append(threads.submit(together.run, counted(work)))
+            # In this order.
+            while len(together._waiting) < len(done):
+                pass
         go_on.set()
         begun.result(10)
         for each in done:
@@ -104,6 +132,44 @@ def test_what_fails_at_the_end_costs_the_others_nothing(database: Database) -> N
     done, _ = all_at_once(database, [adding(1), failing_at_the_end(2), adding(3)])
     assert [type(each.exception()) for each in done].count(Mistake) == 1
     assert numbers(database) == [1, 3]
+
+
+def test_after_trouble_before_the_commit_each_is_done_by_itself_and_once(database: Database) -> None:
+    attempts: list[int] = []
+    works = [troubled(1, attempts, times=0), troubled(2, attempts, times=1), troubled(3, attempts, times=0)]
+    done, transactions = all_at_once(database, works)
+    assert [each.result() for each in done] == numbers(database) == [1, 2, 3]
+    assert attempts == [1, 2, 1, 2, 3], "what was undone is done again"
+    assert transactions == 4
+
+
+def test_trouble_that_lasts_is_everybodys_who_comes_after_it(database: Database) -> None:
+    """To have each find out by itself would take the database's patience for each. What came before is done."""
+    attempts: list[int] = []
+    done, _ = all_at_once(
+        database, [adding(1), troubled(2, attempts, times=9), troubled(3, attempts, times=0), adding(4)]
+    )
+    assert done[0].result() == 1
+    assert {type(each.exception()) for each in done[1:]} == {OperationalError}
+    assert numbers(database) == [1]
+    assert attempts == [2, 2]
+
+
+def test_what_fails_by_itself_after_trouble_is_its_own_and_no_others(database: Database) -> None:
+    attempts: list[int] = []
+    done, _ = all_at_once(database, [troubled(1, attempts, times=1), failing(2), adding(3)])
+    assert [type(each.exception()) for each in done] == [type(None), Mistake, type(None)]
+    assert numbers(database) == [1, 3]
+
+
+def test_after_trouble_at_the_commit_nothing_is_done_a_second_time(database: Database) -> None:
+    """Whether it was committed may be unknown."""
+    attempts: list[int] = []
+    done, transactions = all_at_once(
+        database, [troubled(1, attempts, times=0), troubled_at_the_end(2), troubled(3, attempts, times=0)]
+    )
+    assert {type(each.exception()) for each in done} == {OperationalError}
+    assert (attempts, transactions) == ([1, 3], 1)
 
 
 def test_two_at_once_do_not_take_each_others_work(database: Database) -> None:

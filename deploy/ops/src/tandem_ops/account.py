@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import MetaData, select
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem_clinic.store import tables as clinic_tables
 from tandem_ops.console import Exit, Stop
 from tandem_platform.audit.chain import Finding
 from tandem_platform.exchange.signing import HUB
-from tandem_platform.sealing import KeyBundle
+from tandem_platform.sealing import BundleForged, KeyBundle
 from tandem_platform.storage import Database, at_rest
 from tandem_referral.store import keys
 from tandem_referral.store.tables import metadata as hub_metadata
@@ -58,7 +58,7 @@ def kept_by(source: str) -> Kept:
             "name a clinic's database, or an export of it ending in .json",
         )
     url = source if "://" in source else f"sqlite:///{Path(source).resolve()}"
-    database = Database(url, clinic_tables.metadata)
+    database = _opened(url, clinic_tables.metadata)
     roots, pins = clinic_tables.audit_root, clinic_tables.partner_key
     try:
         with database.reading() as tx:
@@ -73,20 +73,28 @@ def kept_by(source: str) -> Kept:
         raise Stop(Exit.UNREACHABLE, f"the database {database.url!r} cannot be read") from failed
     finally:
         database.close()
-    hub = None if pin is None else KeyBundle.decoded(pin.bundle)
-    return Kept(repr(database.url), hub, tuple(_root(row._mapping) for row in found))
+    try:
+        hub = None if pin is None else KeyBundle.decoded(pin.bundle)
+        return Kept(repr(database.url), hub, tuple(_root(row._mapping) for row in found))
+    except _NOT_KEPT as broken:
+        raise Stop(
+            Exit.FINDING, f"what {database.url!r} kept of the hub was altered", "restore it from a backup"
+        ) from broken
 
 
 def check_account(hub_database: str, at_rest_key: Path, against: Sequence[Kept]) -> list[Finding]:
     """Everything about the hub's account that is not as it was written, as far as *against* can tell."""
-    at_rest.install(at_rest_key.read_bytes())
+    try:
+        at_rest.install(at_rest_key.read_bytes())
+    except ValueError as unfit:
+        raise Stop(Exit.USAGE, f"{at_rest_key}: {unfit}", "name the hub's own with --at-rest-key") from None
     pinned = [kept.hub for kept in against if kept.hub is not None]
     findings = [
         Finding(kept.source, 0, "knows-the-hub-by-another-key")
         for kept in against
         if kept.hub is not None and kept.hub.signing_key(1) != pinned[0].signing_key(1)
     ]
-    database = Database(hub_database, hub_metadata)
+    database = _opened(hub_database, hub_metadata)
     try:
         with database.reading() as tx:
             # The newest of the pinned bundles carries every key before it.
@@ -98,6 +106,22 @@ def check_account(hub_database: str, at_rest_key: Path, against: Sequence[Kept])
         raise Stop(Exit.UNREACHABLE, f"the database {database.url!r} cannot be read") from failed
     finally:
         database.close()
+
+
+def _opened(url: str, metadata: MetaData) -> Database:
+    try:
+        return Database(url, metadata)
+    except (ArgumentError, ValueError):
+        # Its text would show a password.
+        raise Stop(
+            Exit.USAGE,
+            "that is no address of a database that Tandem knows",
+            "such as sqlite:///tandem.db or postgresql+psycopg://user@host/name",
+        ) from None
+
+
+_NOT_KEPT = (BundleForged, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What comes of reading as kept roots what is something else."""
 
 
 def _from_export(path: Path) -> Kept:
@@ -115,9 +139,9 @@ def _from_export(path: Path) -> Kept:
             )
             for each in document["roots"]
         )
-    except FileNotFoundError:
-        raise Stop(Exit.USAGE, f"{path} is not there") from None
-    except (ValueError, KeyError, TypeError) as broken:
+    except OSError as absent:
+        raise Stop(Exit.USAGE, f"{path} cannot be read: {absent.strerror}") from None
+    except _NOT_KEPT as broken:
         raise Stop(
             Exit.USAGE, f"{path} is not an export of kept roots", "make one with: tandem audit export"
         ) from broken

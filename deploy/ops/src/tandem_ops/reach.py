@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _TIMEOUT = 10.0
+_TOKEN = re.compile("[!-~]+")
 
 
 def directory_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -100,8 +102,17 @@ class ClinicApi:
 
     def __init__(self, address: str, token: str = "", *, roots: Path | None = None) -> None:
         """*address*: http://host:port or https://host:port; *roots*: the authority that an https server is under."""
-        parts = urlsplit(address)
-        self._host, self._port = parts.hostname or "", parts.port
+        try:
+            parts = urlsplit(address)
+            self._host, self._port = parts.hostname or "", parts.port
+        except ValueError as unfit:
+            raise Stop(
+                Exit.USAGE, f"{address} is no address: {unfit}", "such as http://127.0.0.1:8080"
+            ) from None
+        if token and not _TOKEN.fullmatch(token):
+            raise Stop(
+                Exit.USAGE, "the file with the token holds something else", "put only the token into it"
+            )
         self._context = ssl.create_default_context(cafile=roots) if parts.scheme == "https" else None
         self.address = address
         self._token = token
@@ -132,7 +143,7 @@ class ClinicApi:
             connection.request(method, target, payload, headers)
             response = connection.getresponse()
             content = response.read()
-        except (OSError, http.client.HTTPException) as lost:
+        except (OSError, UnicodeError, http.client.HTTPException) as lost:
             raise ClinicAway(f"{self.address}: {lost or type(lost).__name__}") from lost
         finally:
             connection.close()
@@ -149,7 +160,7 @@ def _decoded(content: bytes) -> Any:
         return None
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content.decode(errors="replace")
 
 
@@ -173,7 +184,7 @@ def clinic_api(
             raise Stop(
                 Exit.USAGE, "--clinic needs --token-file", "put an access token into a file of mode 0600"
             )
-        return ClinicApi(address, token_file.read_text().strip())
+        return ClinicApi(address, _token_in(token_file))
     if practice is None:
         raise Stop(
             Exit.USAGE, "say which clinic", "with --practice NAME, or with --clinic URL and --token-file"
@@ -183,7 +194,16 @@ def clinic_api(
     file = token_file or layout.token_file(plan, "clinician")
     if not file.exists():
         raise Stop(Exit.USAGE, f"{file} is not there", "start the network once with: tandem up")
-    return ClinicApi(layout.load_addresses().http[plan.name], file.read_text().strip())
+    addresses = layout.load_addresses().http
+    if plan.name not in addresses:
+        raise Stop(
+            Exit.UNREACHABLE, f"{plan.name} does not run", f"start it with: tandem up --directory {directory}"
+        )
+    return ClinicApi(addresses[plan.name], _token_in(file))
+
+
+def _token_in(file: Path) -> str:
+    return file.read_text("ascii", "replace").strip()
 
 
 def listens(port: int) -> bool:

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tandem_platform.settings import address, existing_directory, path, seconds, setting, words, yes_or_no
+from tandem_platform.settings import (
+    address,
+    database,
+    existing_directory,
+    path,
+    seconds,
+    setting,
+    words,
+    yes_or_no,
+)
 
 ROLES = ("grpc", "relay", "reader", "clock")
 
@@ -11,7 +20,7 @@ ROLES = ("grpc", "relay", "reader", "clock")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSettings:
     network: str = setting("the network's name, the trust domain of its certificates")
-    database_url: str = setting("SQLAlchemy URL of the hub's own database", secret=True)
+    database_url: str = setting("SQLAlchemy URL of the hub's own database", database, secret=True)
     grpc_address: str = setting("host:port on which clinics reach the hub", address)
     http_address: str = setting("host:port for health and metrics; keep it off the public network", address)
     tls_directory: Path = setting("directory with cert.pem, key.pem and ca.pem", existing_directory)

@@ -16,6 +16,7 @@ from tandem_platform.audit.roots import root_fault
 from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import Item, RowFault
 from tandem_platform.exchange.signing import HUB
+from tandem_platform.ids import is_id
 from tandem_platform.rpc import words
 from tandem_platform.sealing import KeyBundle, SealBroken, open_entry, sign_received, verify_received
 from tandem_platform.sealing.entries import MOST_RECEIVED
@@ -49,7 +50,8 @@ class DownlinkHandler:
     def episode_of(self, body: pb.RowBody) -> str | None:
         """Only entries wait behind one another: news of permissions never wait behind content."""
         if body.WhichOneof("content") == "entry_released":
-            return body.entry_released.entry.labels.episode_id
+            episode_id = body.entry_released.entry.labels.episode_id
+            return episode_id if is_id(episode_id, "epi") else None
         return None
 
     def apply(self, tx: Transaction, items: Sequence[Item]) -> None:

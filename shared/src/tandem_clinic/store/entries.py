@@ -9,7 +9,14 @@ from sqlalchemy import bindparam, select, tuple_, update
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
-from tandem_clinic.store.tables import own_entry, own_entry_identifier, receipt, received_entry, sealed_entry
+from tandem_clinic.store.tables import (
+    episode,
+    own_entry,
+    own_entry_identifier,
+    receipt,
+    received_entry,
+    sealed_entry,
+)
 from tandem_clinic.store.vault import Vault
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
@@ -398,22 +405,31 @@ def shred(tx: Transaction, patient_id: str, episode_ids: list[str]) -> list[str]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a receipt for an entry is held against."""
+    """What a receipt for an entry is held against. ``recipient``: the only one who has any part in its episode."""
 
     content_hash: bytes
     patient_id: str
+    recipient: str
 
 
 def sent(tx: Transaction, entry_ids: Collection[str]) -> dict[str, Sent]:
     return {
-        row.entry_id: Sent(SealedEntry.FromString(row.sealed).content_hash, row.patient_id)
+        row.entry_id: Sent(
+            SealedEntry.FromString(row.sealed).content_hash, row.patient_id, row.partner_practice_id
+        )
         for row in tx.all(_SENT, entries=list(entry_ids))
     }
 
 
 _SENT = (
-    select(sealed_entry.c.entry_id, sealed_entry.c.sealed, own_entry.c.patient_id)
+    select(
+        sealed_entry.c.entry_id,
+        sealed_entry.c.sealed,
+        own_entry.c.patient_id,
+        episode.c.partner_practice_id,
+    )
     .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
+    .join(episode, episode.c.episode_id == sealed_entry.c.episode_id)
     .where(sealed_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
 )
 _WITH_RECEIPT = select(receipt.c.entry_id).where(receipt.c.entry_id.in_(bindparam("entries", expanding=True)))

@@ -244,14 +244,18 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
 
 
 def receipt_returned(tx: Transaction, clinic: Clinic, told: EntriesReceived) -> None:
-    """The partner's signed word, verified before, that it holds our entries. A wrong hash is an alarm."""
+    """The partner's signed word, verified before, that it holds our entries.
+
+    A wrong hash is an alarm, and so is the word of another practice: with it a hub could hide what it kept from the partner.
+    """
     now = clinic.now()
     sent = entries.sent(tx, [item.entry_id for item in told.items])
     right: dict[str, bytes] = {}
     for item in told.items:
         if item.entry_id not in sent:
             continue
-        if sent[item.entry_id].content_hash == item.content_hash:
+        known = sent[item.entry_id]
+        if (known.content_hash, known.recipient) == (item.content_hash, told.recipient_practice_id):
             right[item.entry_id] = item.content_hash
         else:
             worklist.raise_alert(tx, "receipt-differs", now, item.entry_id)

@@ -14,7 +14,7 @@ START = bytes(32)
 _TAG = b"tandem.audit.record.v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NUMBERS = struct.Struct(">QqIQ")
+_NUMBERS = struct.Struct(">QqiQ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,10 @@ def sign_root(keys: PracticeKeys, tree_number: int, published_at: datetime, root
 
 def root_fault(hub: KeyBundle, told: AuditRootPublished | GetAuditProofResponse) -> SignatureFault | None:
     """Why the root is not signed by the hub; None if it is."""
-    published_at = told.published_at.ToDatetime(tzinfo=UTC)
+    try:
+        published_at = told.published_at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return SignatureFault.INVALID
     message = _signed(told.tree_number, published_at, told.root)
     return hub.signature_fault(_PURPOSE, message, told.signature, version=None, at=published_at)
 
@@ -44,7 +47,12 @@ def verify_kept_chain(
     head = Head(proof.head_number, proof.head_hash)
     if not proves(_proof_in(practice_id, proof)):
         yield Finding(practice_id, head.number, "not-under-the-root")
-    links = [link_in(record) for record in records]
+    links = []
+    for record in records:
+        try:
+            links.append(link_in(record))
+        except (ValueError, OverflowError):
+            yield Finding(practice_id, record.number, "unreadable")
     yield from verify_chain(practice_id, links)
     at_head = next((link.hash for link in links if link.number == head.number), None)
     if head.number and at_head != head.hash:

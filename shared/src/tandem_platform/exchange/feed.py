@@ -12,6 +12,8 @@ from tandem_platform.exchange.transport.port import Record, Subscription
 _log = logging.getLogger(__name__)
 
 MOST_HELD = 2_000
+MOST_BYTES_HELD = 64 * 1024 * 1024
+"""Of all logs together. Whoever writes to one could else fill this process with large rows that follow a gap."""
 
 
 class KafkaFeed:
@@ -37,7 +39,8 @@ class KafkaFeed:
         self._in_group = in_group
         self._may_apply = may_apply
         self.heard = 0
-        self._held: dict[str, dict[int, tuple[LogRow, int]]] = {}
+        # By log and sequence: the row, its offset, its size.
+        self._held: dict[str, dict[int, tuple[LogRow, int, int]]] = {}
 
     @property
     def healthy(self) -> bool:
@@ -49,6 +52,7 @@ class KafkaFeed:
         self.heard += len(records)
         for record in records:
             self._hold(record)
+        self._shed()
         if not self._may_apply():
             return False
         progressed = False
@@ -70,20 +74,28 @@ class KafkaFeed:
             return
         known = held.get(row.sequence)
         if known is None or (row.signature and not known[0].signature):
-            held[row.sequence] = (row, record.offset)
+            held[row.sequence] = (row, record.offset, len(record.value))
         if len(held) > MOST_HELD:
             held.clear()
+
+    def _shed(self) -> None:
+        """What is dropped comes by gRPC, as whatever Kafka loses."""
+        sizes = {log: sum(size for _, _, size in held.values()) for log, held in self._held.items()}
+        while sum(sizes.values()) > MOST_BYTES_HELD:
+            largest = max(sizes, key=lambda log: sizes[log])
+            self._held[largest].clear()
+            sizes[largest] = 0
 
     def _apply(self, log: str) -> bool:
         held = self._held[log]
         if not held:
             return False
         ordered = [held[sequence] for sequence in sorted(held)]
-        offset = max(offset for _, offset in ordered) + 1
+        offset = max(offset for _, offset, _ in ordered) + 1
         try:
             applied = self._reader.apply(
                 log,
-                [row for row, _ in ordered],
+                [row for row, _, _ in ordered],
                 authoritative=False,
                 kafka_offset=None if self._in_group else offset,
             )

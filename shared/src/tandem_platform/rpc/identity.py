@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tandem_platform.clock import Clock
 from tandem_platform.errors import Code, Refusal
+from tandem_platform.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +26,7 @@ _NETWORK = re.compile(r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?")
 _URI = re.compile(
     rf"spiffe://(?P<network>[^/?#]+)/(?:(?P<kind>practice|operator)/(?P<id>{_NAME})|(?P<hub>hub))"
 )
+_SERIAL = re.compile(r"(?:0x)?[0-9a-fA-F]{1,64}")
 _REMEMBERED_CERTIFICATES = 4096
 
 
@@ -129,7 +131,11 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _read_serials(path: Path) -> frozenset[int]:
     lines = (line.partition("#")[0].strip() for line in path.read_text("ascii").splitlines())
-    return frozenset(int(line, 16) for line in lines if line)
+    listed = [line for line in lines if line]
+    # int() would take "-1" and "1_0" too, and revoke nobody whom the operator meant.
+    if not all(_SERIAL.fullmatch(line) for line in listed):
+        raise ValueError(f"{path.name} holds what is no hexadecimal serial number")
+    return frozenset(int(line, 16) for line in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +185,11 @@ def _read_certificate(pem: bytes, network: str) -> _Known:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as unreadable:
+        key = certificate.public_key()
+    except UNREADABLE as unreadable:
         raise IdentityRefused("unreadable") from unreadable
     _check_leaf_for_clients(extensions)
-    _check_key(certificate)
+    _check_key(key)
     return _Known(
         caller_from_uri(_only_uri(extensions), network),
         certificate.serial_number,
@@ -203,8 +210,7 @@ def _check_leaf_for_clients(extensions: x509.Extensions) -> None:
         raise IdentityRefused("not-for-clients")
 
 
-def _check_key(certificate: x509.Certificate) -> None:
-    key = certificate.public_key()
+def _check_key(key: object) -> None:
     strong = (
         isinstance(key, ed25519.Ed25519PublicKey)
         or (isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256)

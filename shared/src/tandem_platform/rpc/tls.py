@@ -8,6 +8,8 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from tandem_platform.unreadable import UNREADABLE
+
 log = structlog.get_logger(__name__)
 
 HUB_SERVER_NAME = "hub.tandem"
@@ -61,7 +63,7 @@ class TlsSource:
                 if stamps != self._seen:
                     self._material = self._read()
                     self._seen = stamps
-            except (OSError, ValueError, TypeError):
+            except (OSError, *UNREADABLE):
                 log.warning("tls_files_unusable", file=self._files.certificate.name)
             return self._material
 

@@ -40,6 +40,7 @@ from tandem_platform.sealing.bundles import (
     signing_input,
 )
 from tandem_platform.sealing.secret_files import read_secret, write_secret
+from tandem_platform.unreadable import UNREADABLE
 
 HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _NONCE = 12
@@ -215,7 +216,8 @@ class PracticeKeys:
         files = sorted(directory.glob("keys-*.pem"))
         if not files:
             raise KeysUnreadable(f"there are no keys in {directory}")
-        return cls.from_pem(read_secret(file).decode() for file in files)
+        # What is not ASCII in them is in no block that counts.
+        return cls.from_pem(read_secret(file).decode("ascii", "replace") for file in files)
 
     def __repr__(self) -> str:
         return f"PracticeKeys({self.practice_id!r}, versions={list(self._versions)})"
@@ -225,11 +227,15 @@ class PracticeKeys:
 
 
 def load_certificate(chain_pem: bytes, key_pem: bytes) -> PracticeCertificate:
-    """The practice's certificate chain (leaf first) and its private key."""
-    key = load_pem_private_key(key_pem, password=None)
+    """The practice's certificate chain (leaf first) and its private key; KeysUnreadable if they are none."""
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+        chain = tuple(x509.load_pem_x509_certificates(chain_pem))
+    except UNREADABLE:
+        raise KeysUnreadable("the certificate or its key is damaged") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeysUnreadable("the certificate's key must be an ECDSA key")
-    return PracticeCertificate(tuple(x509.load_pem_x509_certificates(chain_pem)), key)
+    return PracticeCertificate(chain, key)
 
 
 def _new_version(
@@ -286,7 +292,7 @@ def _from_pem(text: str) -> KeyVersion:
             SignedBundle.from_message(SignedKeyBundle.FromString(base64.b64decode(block)))
             for block in _BUNDLE_BLOCK.findall(text)
         ]
-    except (ValueError, DecodeError, BundleForged):
+    except (*UNREADABLE, DecodeError, BundleForged):
         # The cause is dropped: it may quote what it could not read.
         raise KeysUnreadable("a version's keys or bundle are damaged") from None
     match keys, bundles:

@@ -32,6 +32,8 @@ from tandem_platform.sealing.bundles import (
     ed25519_key,
     signing_input,
 )
+from tandem_platform.sealing.keys import HPKE
+from tandem_platform.unreadable import UNREADABLE
 
 # A bundle is fetched moments after it was made; a clock slightly behind must not refuse it.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -133,6 +135,7 @@ def verify_bundle(
         leaf = _certificate_of(signed, authorities, practice_id, now, revoked_serials)
         _check_certificate_signature(signed, leaf)
         _check_chain(signed, pinned)
+        _check_that_keys_can_be_used(bundle)
     if now + _CLOCK_TOLERANCE < bundle.not_before:
         raise BundleNotYetValid(practice_id, bundle.not_before)
     if now >= bundle.expires_at:
@@ -239,7 +242,7 @@ def _certificate_of(
             .build_client_verifier()
         )
         return verifier.verify(chain[0], chain[1:]).chain[0]
-    except (VerificationError, ValueError, IndexError) as fault:
+    except (VerificationError, IndexError, *UNREADABLE) as fault:
         raise BundleForged(f"no valid certificate of {practice_id} stands behind its key bundle") from fault
 
 
@@ -272,6 +275,16 @@ def _check_chain(signed: SignedBundle, pinned: KeyBundle | None) -> None:
             ed25519_key(key.public).verify(signed.former_signatures[key.version - 1], message)
         except (InvalidSignature, ValueError) as fault:
             raise broken from fault
+
+
+def _check_that_keys_can_be_used(bundle: KeyBundle) -> None:
+    """Else whoever pins it could seal nothing more for this practice, and so record nothing of a shared patient."""
+    try:
+        # By using them: reading alone does not show an X25519 point of low order.
+        HPKE.encrypt(b"", bundle.hpke_key)
+        ed25519_key(bundle.signing_public)
+    except ValueError as fault:
+        raise BundleForged(f"the key bundle of {bundle.practice_id} holds a key that is none") from fault
 
 
 def _only_dated_earlier(known: SigningKey, now_said: SigningKey) -> bool:

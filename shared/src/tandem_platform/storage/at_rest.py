@@ -5,9 +5,24 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tandem_platform.errors import Code, Refusal
+
 _NONCE = 12
+
+
+class AtRestBroken(Refusal):
+    """A value was changed where it lay, comes from another column, or is under a key that is not installed."""
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__(
+            Code.INTERNAL,
+            "AT_REST_BROKEN",
+            f"a value of {purpose} cannot be decrypted",
+            way_out="use the at-rest key that belongs to this database; if it is that one, restore a backup",
+        )
 
 
 class _Installed:
@@ -47,5 +62,9 @@ def encrypt(value: bytes, purpose: str) -> bytes:
 
 
 def decrypt(value: bytes, purpose: str) -> bytes:
+    """AtRestBroken unless `encrypt` made it, of that purpose and with a key that is installed."""
     name, nonce, sealed = value[:4], value[4 : 4 + _NONCE], value[4 + _NONCE :]
-    return _Installed.ciphers[name].decrypt(nonce, sealed, purpose.encode())
+    try:
+        return _Installed.ciphers[name].decrypt(nonce, sealed, purpose.encode())
+    except (KeyError, ValueError, InvalidTag):
+        raise AtRestBroken(purpose) from None

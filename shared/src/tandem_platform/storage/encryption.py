@@ -127,6 +127,8 @@ class Keyring:
             raise KeyringUnreadable(
                 f"a keyring holds keys of {_KEY} bytes, at least one of them to encrypt with"
             )
+        if not all(0 <= version < 1 << 8 * _KEK_VERSION for version in self.keks):
+            raise KeyringUnreadable("a keyring's versions are whole numbers of four bytes")
 
     @classmethod
     def generate(cls) -> Self:
@@ -185,7 +187,7 @@ class Keyring:
     @classmethod
     def from_file(cls, path: Path) -> Self:
         """SecretExposed if others can read it."""
-        return cls.from_json(read_secret(path).decode())
+        return cls.from_json(read_secret(path).decode("utf-8", "replace"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -198,7 +200,7 @@ class Keyring:
                 },
                 base64.b64decode(content["index_key"], validate=True),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # The cause is dropped: it may quote what it could not read.
             raise KeyringUnreadable("the keyring is not of its form") from None
 

@@ -12,6 +12,7 @@ from tandem_ops.certs import DevelopmentCA, Issued, Wish
 from tandem_ops.console import Exit, Output, Stop
 from tandem_ops.reach import json_option
 from tandem_platform.rpc.identity import IdentityRefused, caller_from_uri, operator_uri, practice_uri
+from tandem_platform.unreadable import UNREADABLE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,7 +120,7 @@ def revoke(certificate: Path, authority: Path, network: str, as_json: bool) -> N
     ca = _existing(authority, network)
     try:
         serial = ca.revoke(certificate.read_bytes())
-    except ValueError:
+    except UNREADABLE:
         raise Stop(Exit.USAGE, f"{certificate} holds no certificate", "name a cert.pem") from None
     Output(as_json).facts({"revoked": f"{serial:x}", "list": ca.revoked_path})
 
@@ -141,7 +142,12 @@ def _existing(authority: Path, network: str) -> DevelopmentCA:
         raise Stop(
             Exit.USAGE, f"there is no authority in {authority}", f"tandem certs ca --authority {authority}"
         )
-    return DevelopmentCA(authority, network)
+    try:
+        return DevelopmentCA(authority, network)
+    except UNREADABLE:
+        raise Stop(
+            Exit.USAGE, f"ca.key or ca.pem in {authority} is damaged", "restore them from a backup"
+        ) from None
 
 
 def _issue(

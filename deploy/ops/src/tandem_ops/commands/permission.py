@@ -1,6 +1,7 @@
 """`tandem permission`: why an entry was or was not released."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -37,7 +38,7 @@ def explain(
     """The clinic's own view of ENTRY now, and what the hub decided under which permission and rule."""
     api = clinic_api(directory, practice, clinic, token_file)
     try:
-        answer = api.call("GET", f"/api/v1/entries/{entry_id}/explain")
+        answer = api.call("GET", f"/api/v1/entries/{quote(entry_id, safe='')}/explain")
     except ClinicAway as away:
         raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}") from away
     if answer.is_refusal:

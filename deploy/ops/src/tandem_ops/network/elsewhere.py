@@ -91,7 +91,7 @@ class NetworkElsewhere:
                 account=said["account"],
                 searched=said["searched"],
             )
-        except (ValueError, KeyError, TypeError) as broken:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError) as broken:
             raise Stop(
                 Exit.USAGE,
                 f"{file} does not describe a network: {type(broken).__name__} {broken}",

@@ -5,9 +5,9 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from tandem_ops.console import Exit, Stop
 
@@ -101,7 +101,7 @@ class Layout:
                 f"there is no network in {self.root}",
                 "make and start one with: tandem up --directory DIR",
             ) from None
-        except (ValueError, KeyError, TypeError) as broken:
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as broken:
             raise Stop(
                 Exit.USAGE, f"{self.plan_file} cannot be read: {broken}", "mend the file, or begin elsewhere"
             ) from broken
@@ -115,8 +115,8 @@ class Layout:
     def load_addresses(self) -> Addresses:
         """Raises Stop unless the network runs, as far as the file can tell."""
         try:
-            return Addresses(**json.loads(self.addresses_file.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+            return _addresses_from(json.loads(self.addresses_file.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise Stop(
                 Exit.UNREACHABLE,
                 f"the network in {self.root} does not run",
@@ -201,9 +201,44 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
 
 def _plan_from(values: dict[str, Any]) -> NetworkPlan:
     practices = tuple(_practice_from(each) for each in values["practices"])
-    return NetworkPlan(**{**values, "practices": practices, "hub": Ports(**values["hub"])})
+    return _checked(NetworkPlan(**{**values, "practices": practices, "hub": _ports_from(values["hub"])}))
 
 
 def _practice_from(values: dict[str, Any]) -> PracticePlan:
-    lists = {name: tuple(values[name]) for name in ("licence_states", "modalities", "languages")}
-    return PracticePlan(**{**values, **lists, "ports": Ports(**values["ports"])})
+    lists = {name: tuple(map(_text, values[name])) for name in ("licence_states", "modalities", "languages")}
+    if values["service"] not in get_args(Service):
+        raise ValueError(f"there is no service {values['service']!r}")
+    return _checked(PracticePlan(**{**values, **lists, "ports": _ports_from(values["ports"])}))
+
+
+def _ports_from(values: dict[str, Any]) -> Ports:
+    return _checked(Ports(**values))
+
+
+def _addresses_from(values: dict[str, Any]) -> Addresses:
+    of_clinics = {
+        name: {_text(clinic): _text(address) for clinic, address in dict(values[name]).items()}
+        for name in ("http", "grpc")
+    }
+    return _checked(Addresses(**{**values, **of_clinics}))
+
+
+T = TypeVar("T", NetworkPlan, PracticePlan, Ports, Addresses)
+_PLAIN = {str, int, bool}
+
+
+def _checked(made: T) -> T:
+    """JSON may hold a text where a number belongs, which would show only when it is used."""
+    for each in fields(made):
+        value = getattr(made, each.name)
+        if each.type in _PLAIN and type(value) is not each.type:
+            raise TypeError(f"{each.name} must be of type {each.type}")
+        if each.type is int and not 0 <= value < 65536:
+            raise ValueError(f"{each.name} is no port")
+    return made
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError("a text is missing")
+    return value

@@ -137,7 +137,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishKeyBundle(self, request, context):
-        """Publish a version of the caller's keys. A practice. A command. FAILED_PRECONDITION if it does not follow the last one.
+        """Publish a version of the caller's keys, or the last one again with a renewed certificate. A practice. A command. FAILED_PRECONDITION if it does not follow the last one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class DirectoryServiceStub:
     PublishCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishCapacityRequest, _directory_pb2.PublishCapacityResponse]
     """State the caller's openings now. A practice. A command."""
     PublishKeyBundle: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishKeyBundleRequest, _directory_pb2.PublishKeyBundleResponse]
-    """Publish a version of the caller's keys. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
+    """Publish a version of the caller's keys, or the last one again with a renewed certificate. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
     ListKeyBundles: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListKeyBundlesRequest, _directory_pb2.ListKeyBundlesResponse]
     """All versions of a practice's keys, for verification. A practice, of itself or of a partner; otherwise NOT_FOUND. Safe to repeat."""
     ProposePartnership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposePartnershipRequest, _directory_pb2.ProposePartnershipResponse]
@@ -74,7 +74,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     PublishCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishCapacityRequest, _directory_pb2.PublishCapacityResponse]  # type: ignore[assignment]
     """State the caller's openings now. A practice. A command."""
     PublishKeyBundle: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishKeyBundleRequest, _directory_pb2.PublishKeyBundleResponse]  # type: ignore[assignment]
-    """Publish a version of the caller's keys. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
+    """Publish a version of the caller's keys, or the last one again with a renewed certificate. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
     ListKeyBundles: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListKeyBundlesRequest, _directory_pb2.ListKeyBundlesResponse]  # type: ignore[assignment]
     """All versions of a practice's keys, for verification. A practice, of itself or of a partner; otherwise NOT_FOUND. Safe to repeat."""
     ProposePartnership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposePartnershipRequest, _directory_pb2.ProposePartnershipResponse]  # type: ignore[assignment]
@@ -137,7 +137,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.PublishKeyBundleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishKeyBundleResponse, _abc.Awaitable[_directory_pb2.PublishKeyBundleResponse]]:
-        """Publish a version of the caller's keys. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
+        """Publish a version of the caller's keys, or the last one again with a renewed certificate. A practice. A command. FAILED_PRECONDITION if it does not follow the last one."""
 
     @_abc_1.abstractmethod
     def ListKeyBundles(

@@ -178,6 +178,15 @@ def add_bundle(tx: Transaction, bundle: SignedKeyBundle, now: datetime) -> None:
     )
 
 
+def certify_bundle_anew(tx: Transaction, bundle: SignedKeyBundle) -> None:
+    """The same version with another proof. When it was first published stays as it was."""
+    tx.execute(
+        update(key_bundle)
+        .where(key_bundle.c.practice_id == bundle.practice_id, key_bundle.c.version == bundle.version)
+        .values(bundle=bundle.SerializeToString(deterministic=True))
+    )
+
+
 def _practice(row: Row[Any], stale_before: datetime) -> Practice:
     found = Practice.FromString(row.profile)
     if row.capacity_stated_at is not None:

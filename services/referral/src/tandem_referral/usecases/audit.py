@@ -1,11 +1,13 @@
 """The account that the hub gives of itself: signed roots for everybody, proofs for each, and the operator's check."""
 
 import secrets
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import Row, insert, select, update
 
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished, RowBody
@@ -17,6 +19,7 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.exchange.log import stage
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.sealing import KeyBundle, PracticeKeys
+from tandem_platform.storage.at_rest import AtRestBroken
 from tandem_platform.storage.database import Database, Transaction
 from tandem_referral.store import audit, practices
 from tandem_referral.store.tables import audit_leaf, audit_root
@@ -150,6 +153,10 @@ def verify(tx: Transaction, hub: KeyBundle, against: Iterable[AuditRootPublished
     return findings
 
 
+_UNREADABLE = (AtRestBroken, DecodeError, ValueError, TypeError, OverflowError, struct.error)
+"""What a row that somebody wrote by hand may end in."""
+
+
 def _verify_chain(tx: Transaction, chain: str, head: Head | None) -> Iterator[Finding]:
     leaves = {
         row.head_number: bytes(row.head_hash)
@@ -166,7 +173,11 @@ def _verify_chain(tx: Transaction, chain: str, head: Head | None) -> Iterator[Fi
                 seen[link.number] = link.hash
             yield link
 
-    yield from verify_chain(chain, passing())
+    try:
+        yield from verify_chain(chain, passing())
+    except _UNREADABLE:
+        yield Finding(chain, last.number + 1, "unreadable")
+        return
     if head is None or head != last:
         yield Finding(chain, last.number, "head-replaced")
     for number, digest in sorted(leaves.items()):

@@ -146,20 +146,20 @@ def publish_key_bundle(
     """Take the bundle into the directory if it is the caller's own and follows its last one.
 
     Partners verify for themselves; the hub verifies so that a fault is found by whoever made it.
-    Publishing the last version again changes nothing.
+    Publishing the last version again changes nothing, unless a renewed certificate stands behind it: then that one is served,
+    because whoever has yet to pin the keys needs one that is good.
     """
     practices.get(tx, by, stale_before=now, lock="exclusive")
     last = practices.last_bundle(tx, by)
     known = None if last is None else SignedBundle.from_message(last).bundle
-    bundle = verify_bundle(
-        SignedBundle.from_message(signed),
-        trust.authorities,
-        by,
-        now,
-        known,
-        revoked_serials=trust.revoked_serials,
-    )
-    if known is not None and bundle.version == known.version:
+    given = SignedBundle.from_message(signed)
+    bundle = verify_bundle(given, trust.authorities, by, now, known, revoked_serials=trust.revoked_serials)
+    if last is not None and bundle == known:
+        if last.certificate_chain != signed.certificate_chain:
+            # What is pinned needs no certificate to be verified again, and so this one was not looked at yet.
+            verify_bundle(given, trust.authorities, by, now, None, revoked_serials=trust.revoked_serials)
+            practices.certify_bundle_anew(tx, signed)
+            audit.append(tx, by, at=now, action="keys-certified-anew")
         return
     practices.add_bundle(tx, signed, now)
     audit.append(tx, by, at=now, action="keys-published")
