@@ -122,6 +122,11 @@ class Breakage:
     def again(self) -> None:
         self.network.broker.again(self.chance.randrange(1, 8))
 
+    def again_of_ended_epochs(self) -> None:
+        """Whoever was set back has gone on in a new epoch, and Kafka still holds copies of the one before."""
+        self.scene.survive(lambda: self.network.settle(6))
+        self.network.broker.again_of_ended_epochs(self.chance.randrange(1, 8))
+
     def line(self) -> None:
         line = self.network.line(self.chance.choice(NAMES))
         count = self.chance.randrange(1, 5)

@@ -21,7 +21,7 @@ class Course:
         self.worked: dict[str, int] = {}
         chance = scene.chance
         scene.restores = chance.choice(["nobody", "nobody", "hub", *NAMES])
-        self.hostility = Hostility(scene, chance.choice(["", "", "", "", "", "clinic", "hub", "hub"]))
+        self.hostility = Hostility(scene, chance.choice([*([""] * 5), "clinic", "clinic", "hub", "hub"]))
         if self.hostility.who:
             scene.restores = "nobody"
         self.people = People(scene)
@@ -39,6 +39,8 @@ class Course:
                 self.breakage.new_keys(self.hostility.whose_keys_matter)
             if scene.restores != "nobody" and step in (steps // 3, 2 * steps // 3):
                 self._fail("back_up" if step == steps // 3 else "restore")
+            if scene.restores != "nobody" and step == 5 * steps // 6:
+                self._fail("again_of_ended_epochs")
             if chance.random() < 0.5:
                 self._work(_chosen(WORK, chance))
             else:

@@ -12,6 +12,9 @@ from tandem_clinic.store.tables import exchange, worklist_item
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.rows import downlink
 
+_A_DAY_ON_ANY_CLOCK = 27 * 3600
+"""An origin whose clock was two hours ahead when it sealed misses the receipt that much later."""
+
 
 class Hostility:
     """who: "clinic", "hub", or empty if everybody is honest."""
@@ -30,7 +33,7 @@ class Hostility:
     def act(self) -> None:
         """Once in every step."""
         scene = self.scene
-        if self.villain is not None and scene.chance.random() < 0.3:
+        if self.villain is not None and scene.chance.random() < 0.4:
             scene.trail.append("the hostile clinic acts")
             scene.survive(self.villain.act)
         if self.liar is not None and scene.chance.random() < 0.5:
@@ -119,7 +122,7 @@ class Hostility:
             and each.is_out
             and not each.held_by_recipient
         ]
-        self.network.advance(25 * 3600)
+        self.network.advance(_A_DAY_ON_ANY_CLOCK)
         self.network.settle()
         for entry in missing:
             with self.clinic(entry.origin).db.reading() as tx:
