@@ -38,7 +38,7 @@ FAULTS = {
     "line": 8,
     "clock": 3,
     "succeed": 3,
-    "rotate_keys": 1,
+    "rotate_keys": 2,
     "back_up": 1,
     "restore": 2,
 }
@@ -169,9 +169,10 @@ class Breakage:
             self.network.succeed_clinic(self.clinic(self.chance.choice(NAMES)))
 
     def rotate_keys(self) -> None:
-        name = self.chance.choice(NAMES)
-        if self.clinic(name).running:
-            self.new_keys(name)
+        """Where it can show: there is work under way that the old keys have begun."""
+        running = [name for name in NAMES if self.clinic(name).running]
+        busy = [name for name in running if self.scene.has_unfinished_work(name)]
+        self.new_keys(self.chance.choice(busy or running))
 
     def new_keys(self, name: str) -> None:
         clinic = self.clinic(name)
