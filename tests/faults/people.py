@@ -61,7 +61,7 @@ WORK = {
     "refer": 1,
     "take_in": 2,
     "move": 4,
-    "suspend_or_resume": 1,
+    "suspend_or_resume": 2,
     "read": 3,
     "wait": 3,
 }

@@ -120,6 +120,28 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     assert "receipt-overdue" in juniper.worklist()
 
 
+def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_it_already(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """Nothing had acknowledged the row when a hold was queued; Kafka had brought it to the hub all the same."""
+    network.clinics["riverbend"].running = False
+    juniper = network.clinics["juniper"]
+    held = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    network.line("juniper").cut = True
+    recorded_at = network.clock.now()
+    _vitals(network, shared)
+    network.step_clinic(juniper, "relay")
+    network.step_hub_part(_FEED)
+    juniper.holds(held)
+    juniper.grants(shared.referred, {Category.MEDICATION_MONITORING}, history_from=recorded_at)
+    network.line("juniper").cut = False
+    network.settle()
+    network.advance(25 * 3600)
+    juniper.step()
+    assert "receipt-overdue" in juniper.worklist()
+
+
 def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network: FailingNetwork, shared: Share
 ) -> None:
