@@ -53,11 +53,15 @@ _AFTER_A_RESTORE = (
     "PERMISSION_NOT_FOUND",
     "ENTRY_NOT_FOUND",
 )
+_FEED, _SWEEPER, _RELAY = 0, 1, 4
+"""Places among the hub's parts."""
+_CLINIC_FEED = 5
 WORK = {
     "record": 10,
     "amend_or_take_back": 3,
     "grant_or_deny": 6,
     "withdraw": 4,
+    "withdraw_what_just_arrived": 2,
     "refer": 1,
     "take_in": 2,
     "move": 4,
@@ -149,8 +153,8 @@ class People:
         if self.chance.random() < 0.6:
             times["history_from"] = now - self.chance.choice(AGO)
         ahead = self.chance.randrange(8)
-        if ahead in (1, 2):
-            times["ends_at"] = now + AHEAD[ahead]
+        if ahead in (1, 2, 4):
+            times["ends_at"] = now + self.chance.choice(AHEAD)
         if ahead == 3:
             times["starts_at"] = now + AHEAD[0]
         permits = self.chance.random() < 0.75
@@ -238,9 +242,73 @@ class People:
         partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         change = self.chance.choice([partner.suspend_partnership, partner.resume_partnership])
         self._attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        if change is partner.suspend_partnership:
+            self.network.step_clinic(self.clinic(name), "journal")
+            self._write_unaware("juniper" if name == other else other, name)
+
+    def _write_unaware(self, author: str, reader: str) -> None:
+        """Before *author* hears that *reader* has suspended their partnership: wrapped for it, and not to be given."""
+        for share in self.scene.shares:
+            if (
+                {author, reader} == set(share.sides)
+                and author in share.patients
+                and self.clinic(author).running
+            ):
+                for content in self.chance.sample(CONTENTS, 2):
+                    self._write(share, author, content)
+
+    def withdraw_what_just_arrived(self) -> None:
+        """Kafka has brought it, nobody has acknowledged it, and perhaps somebody has read it; perhaps it is given anew."""
+        share, name = self._some_side()
+        reader = next(each for each in share.sides if each != name)
+        if not {name, reader} <= set(share.patients) or not self.clinic(reader).running:
+            return
+        clinic, since = self.clinic(name), self.clinic(name).clinic.now()
+        permission_id = self._grant(share, name)
+        if permission_id is None:
+            return
+        self.network.step_clinic(clinic, "journal")
+        for content in self.chance.sample(CONTENTS, 2):
+            self._write(share, name, content)
+        self.network.step_clinic(clinic, "relay")
+        self._bring(reader)
+        if self.chance.random() < 0.5:
+            self._read_plan(share, reader)
+        self._attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
+        self.network.step_clinic(clinic, "journal")
+        if self.chance.random() < 0.7:
+            self._bring(reader)
+        if self.chance.random() < 0.5:
+            self._grant(share, name, history_from=since)
+
+    def _grant(self, share: Share, name: str, **times: Any) -> str | None:
+        """All at once."""
+        made: str | None = self._attempt(
+            name,
+            lambda: self.clinic(name).grants(share.referred, CATEGORIES, **times),
+            "EPISODE_CLOSED",
+            "PATIENT_NOT_LINKED",
+            "EPISODE_NOT_FOUND",
+        )
+        if made is not None:
+            share.permissions.append(made)
+        return made
+
+    def _write(self, share: Share, name: str, content: Content) -> None:
+        recorded = self._attempt(name, lambda: self.clinic(name).records(share.patients[name], content))
+        if recorded is not None:
+            share.records.setdefault(name, []).append(recorded.record_id)
+
+    def _bring(self, reader: str) -> None:
+        """By Kafka alone, through the hub: nothing is acknowledged by it."""
+        for hub_part in (_FEED, _SWEEPER, _RELAY):
+            self.network.step_hub_part(hub_part)
+        self.network.step_clinic_part(self.clinic(reader), _CLINIC_FEED)
 
     def read(self) -> None:
-        share, name = self._some_side()
+        self._read_plan(*self._some_side())
+
+    def _read_plan(self, share: Share, name: str) -> None:
         if name not in share.patients:
             return
         clinic = self.clinic(name)
