@@ -115,14 +115,29 @@ class FailingBroker(MemoryTransport):
     def again(self, count: int) -> None:
         """Old copies are delivered anew."""
         with self._changed:
-            newest: dict[str, int] = defaultdict(int)
-            everything = [(topic, record) for topic, records in self._topics.items() for record in records]
-            for topic, record in everything:
-                newest[topic] = max(newest[topic], _epoch(record))
+            everything = [record for records in self._topics.values() for record in records]
+            ended = {id(record) for record in self._of_ended_epochs()}
             for _ in range(count if everything else 0):
-                topic, record = self.chance.choice(everything)
-                old = _epoch(record) < newest[topic]
-                self._put(record, "of-older-epoch" if old else "stale")
+                record = self.chance.choice(everything)
+                self._put(record, "of-older-epoch" if id(record) in ended else "stale")
+
+    def again_of_ended_epochs(self, count: int) -> None:
+        with self._changed:
+            ended = self._of_ended_epochs()
+            for _ in range(count if ended else 0):
+                self._put(self.chance.choice(ended), "of-older-epoch")
+
+    def _of_ended_epochs(self) -> list[Record]:
+        """Those that a later epoch has followed on their topic."""
+        newest: dict[str, int] = defaultdict(int)
+        for topic, records in self._topics.items():
+            newest[topic] = max(map(_epoch, records), default=0)
+        return [
+            record
+            for topic, records in self._topics.items()
+            for record in records
+            if _epoch(record) < newest[topic]
+        ]
 
     def put(self, topic: str, value: bytes, mark: str) -> None:
         """Whoever can write there puts a record of their own."""

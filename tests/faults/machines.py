@@ -96,7 +96,16 @@ def _trouble(said: str) -> Injected:
 
 
 def was_injected(trouble: OperationalError) -> bool:
-    return isinstance(trouble, Injected) or "disk is full" in str(trouble.orig)
+    return isinstance(trouble, Injected) or _is_for_want_of_space(trouble)
+
+
+def _is_for_want_of_space(trouble: BaseException | None) -> bool:
+    """SQLite ends the transaction itself then: of a savepoint in it, only that it is gone is told."""
+    while trouble is not None:
+        if isinstance(trouble, OperationalError) and "disk is full" in str(trouble.orig):
+            return True
+        trouble = trouble.__context__
+    return False
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class FailingDatabase(Database):
                 tx.before_commit(machine.about_to_commit, rank=_LAST)
                 yield tx
         except OperationalError as trouble:
-            if "full" in str(trouble.orig):
+            if _is_for_want_of_space(trouble):
                 machine.effects.note(machine.kind("disk-full"))
             raise
         machine.has_committed()

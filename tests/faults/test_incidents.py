@@ -145,6 +145,28 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     assert "receipt-overdue" in juniper.worklist()
 
 
+def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_it_already(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """Nothing had acknowledged the row when a hold was queued; Kafka had brought it to the hub all the same."""
+    network.clinics["riverbend"].running = False
+    juniper = network.clinics["juniper"]
+    held = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    network.line("juniper").cut = True
+    recorded_at = network.clock.now()
+    _vitals(network, shared)
+    network.step_clinic(juniper, "relay")
+    network.step_hub_part(_FEED)
+    juniper.holds(held)
+    juniper.grants(shared.referred, {Category.MEDICATION_MONITORING}, history_from=recorded_at)
+    network.line("juniper").cut = False
+    network.settle()
+    network.advance(25 * 3600)
+    juniper.step()
+    assert "receipt-overdue" in juniper.worklist()
+
+
 def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network: FailingNetwork, shared: Share
 ) -> None:
@@ -167,6 +189,38 @@ def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network.look()
     assert _parked(riverbend) == []
     assert network.oracle.entries[entry_id].held_by_recipient
+
+
+def test_a_closing_move_does_not_wait_for_rows_that_wait_for_a_key_behind_it(
+    network: FailingNetwork, shared: Share
+) -> None:
+    riverbend = network.clinics["riverbend"]
+    network.line("riverbend").cut = network.broker.down = True
+    recorded = riverbend.records(shared.patients["riverbend"], VITALS)
+    riverbend.moves(shared.referred, "fail", reason="moved")
+    riverbend.keys = network.keys.rotated(riverbend.keys, network.clock.now())
+    riverbend.restart()
+    network.heal()
+    assert all(network.oracle.entries[each].at_hub for each in recorded.entry_ids)
+    network.check()
+
+
+def test_from_now_on_by_a_clinic_whose_clock_is_ahead_is_from_now_on(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """The checker took it for a time to come, and what was released for released too early."""
+    network.machine("juniper").skew = timedelta(hours=2)
+    network.clinics["juniper"].grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        history_from=network.clinics["juniper"].clinic.now(),
+    )
+    network.settle()
+    network.machine("juniper").skew = timedelta(0)
+    entry_id = _vitals(network, shared)
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    network.check()
 
 
 def _parked(clinic: SimulatedClinic) -> list[str]:

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from faults.course import STEPS
 from faults.effects import HOSTILE, KINDS, Effects
 from faults.found import FOUND
-from faults.schedules import STEPS, run_schedule
+from faults.schedules import run_schedule
 from faults.stage import Stage, a_stage
 
 from support.staged import a_place

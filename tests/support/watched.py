@@ -280,7 +280,8 @@ class Watch:
                     name == "GrantConsent",
                     starts,
                     _time(wanted, "ends_at"),
-                    _time(wanted, "history_from") or starts,
+                    # "From now on", by a clinic whose clock is ahead of the hub's, is from now on.
+                    min(_time(wanted, "history_from") or starts, starts),
                 )
             )
         elif name in ("RevokeConsent", "HoldConsent"):

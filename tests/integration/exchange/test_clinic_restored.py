@@ -6,12 +6,17 @@ from sqlalchemy import select
 
 from support.care_examples import a_phq9
 from support.network import SimulatedClinic
+from tandem.exchange.v1.exchange_pb2 import EntryLabels, RowBody
 from tandem_care.categories import Category
 from tandem_clinic.exchange.restore import RESTORED
 from tandem_clinic.store import entries
 from tandem_clinic.store.tables import own_entry, sealed_entry
 from tandem_clinic.usecases.entries import amend_entry, take_back_entry
 from tandem_platform.exchange import log
+from tandem_platform.ids import new_id
+from tandem_platform.rpc import words
+from tandem_platform.sealing import seal
+from tandem_platform.storage import Transaction
 
 from .conftest import SCORES, Course, either_way
 
@@ -261,3 +266,39 @@ def test_one_record_shared_in_two_episodes_comes_back_as_one(course: Course) -> 
         records = {row.record_id for row in tx.all(select(sealed_entry.c.record_id))}
         known = {row.record_id for row in tx.all(select(own_entry.c.record_id))}
     assert records <= known
+
+
+def test_a_lost_row_that_says_nothing_readable_stays_a_row_and_is_on_the_worklist(course: Course) -> None:
+    """What a later version wrote, for one: Sync comes to its end, and what can be read comes back."""
+    juniper = course.juniper
+    backup = course.backup(juniper)
+    course.score_and_settle(1)
+    entry_id = _send_unreadable(juniper, course.referred.episode_id)
+    course.score_and_settle(2)
+    course.restore(juniper, backup)
+    course.network.settle()
+    assert own_totals(juniper, course.referred.patient_id) == [1, 2]
+    assert "restored-from-backup" in juniper.alerts()
+    (item,) = [row for row in course.rows(juniper, "worklist_item") if row.kind == "entry-not-restored"]
+    assert (item.subject_id, item.facts) == (entry_id, {"reason": "content-invalid"})
+    course.score_and_settle(3)
+    assert course.seen() == [1, 2, 3]
+    course.assert_whole()
+
+
+def _send_unreadable(clinic: SimulatedClinic, episode_id: str) -> str:
+    """An entry that only the clinic itself can open, and nobody can read."""
+    labels = EntryLabels(
+        entry_id=new_id("ent"),
+        episode_id=episode_id,
+        origin_practice_id=clinic.name,
+        category=words.category_number(SCORES),
+    )
+    labels.authored_at.FromDatetime(clinic.clinic.now())
+    sealed = seal(labels, b'{"kind":"of-tomorrow","version":1,"content":{}}', clinic.keys, None)
+
+    def send(tx: Transaction) -> None:
+        log.stage(tx, clinic.clinic.uplink, RowBody(entry=sealed), entry_id=labels.entry_id)
+
+    clinic.db.run(send)
+    return labels.entry_id

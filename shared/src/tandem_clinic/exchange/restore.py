@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_care import entry_kinds
+from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import audit, entries, episodes, worklist
 from tandem_clinic.store.entries import OwnEntry
@@ -87,15 +88,27 @@ def _take_back(tx: Transaction, clinic: Clinic, body: pb.RowBody) -> None:
 def _take_entry_back(tx: Transaction, clinic: Clinic, sealed: pb.SealedEntry) -> None:
     try:
         content = open_entry(sealed, clinic.keys, clinic.keys.bundle)
+        kind = entry_kinds.from_json(content).kind
     except SealBroken as broken:
-        _log.error("a lost row could not be opened", extra={"reason": broken.reason})
+        _leave_out(tx, clinic, sealed.labels, broken.reason)
         return
-    record_id = _record_of(tx, clinic, sealed.labels, content)
+    except Invalid:
+        # Written by a later version, perhaps: the row stays in the log, and Sync must come to its end.
+        _leave_out(tx, clinic, sealed.labels, "content-invalid")
+        return
+    record_id = _record_of(tx, clinic, sealed.labels, kind, content)
     wrapped = any(wrap.practice_id != clinic.practice_id for wrap in sealed.wraps)
     entries.add_sealing(tx, sealed, record_id, wrapped, RESTORED, clinic.now())
 
 
-def _record_of(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, content: bytes) -> str:
+def _leave_out(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, reason: str) -> None:
+    _log.error("a lost row did not come back as a record", extra={"reason": reason})
+    worklist.raise_item(
+        tx, "entry-not-restored", labels.entry_id, clinic.now(), episode_id=labels.episode_id, reason=reason
+    )
+
+
+def _record_of(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, kind: str, content: bytes) -> str:
     """The same record was sealed once for each episode: it comes back as one."""
     episode = episodes.find(tx, labels.episode_id)
     patient_id = episode.patient_id if episode is not None and episode.patient_id else ""
@@ -116,7 +129,7 @@ def _record_of(tx: Transaction, clinic: Clinic, labels: pb.EntryLabels, content:
         record_id=new_id("rec"),
         patient_id=patient_id,
         episode_id=labels.episode_id,
-        kind=entry_kinds.from_json(content).kind,
+        kind=kind,
         category=words.category_code(labels.category),
         derived_from=tuple(words.category_code(number) for number in labels.derived_from),
         part2=labels.part2,

@@ -99,7 +99,8 @@ class Upkeep:
         now = self._clinic.now()
         page = entries.sealings_without_receipt(tx, self._looked_up_to, now - RECEIPT_EXPECTED_WITHIN, PAGE)
         for sealing in page:
-            if sealing.rule == "permitted" or self._was_permitted_since(tx, sealing, now):
+            went = sealing.rule == "permitted" and sealing.partner_wrapped
+            if went or self._was_permitted_since(tx, sealing, now):
                 worklist.raise_item(
                     tx, "receipt-overdue", sealing.entry_id, now, episode_id=sealing.episode_id
                 )

@@ -96,6 +96,9 @@ CLOSING: Final = frozenset(
 )
 """Before these the uplink is pushed, so that nothing authored before is left behind."""
 
+KEYS: Final = "PublishKeyBundle"
+"""Before rows are pushed for a closing command, the hub has to know the key that they are signed by."""
+
 _COLUMNS = tuple(command.c[name] for name in Command.__slots__)
 _QUEUED = command.c.state == "queued"
 _LAST_QUEUED = (
@@ -237,6 +240,11 @@ _AGAIN = (
 )
 
 
+def _waits_for_rows(first: Command) -> bool:
+    # A restored hub takes rows only when all that it has lost is replayed: a replay must not wait for rows.
+    return first.name in CLOSING and first.replayed_since is None
+
+
 Answered = Callable[[Transaction, Clinic, Command, Any], None]
 """Puts the hub's answer into effect here. Called in the transaction that notes the answer; not for replays."""
 
@@ -308,14 +316,11 @@ class Journal:
         return found
 
     def _send_first(self) -> bool:
-        with self._clinic.db.glancing() as tx:
-            row = tx.first(_FIRST)
-        if row is None:
+        first = self._first_queued()
+        if first is None:
             return False
-        first = Command(**row._mapping)
         try:
-            # A restored hub takes rows only when all that it has lost is replayed: a replay must not wait for rows.
-            if first.name in CLOSING and first.replayed_since is None and not self._push_uplink():
+            if _waits_for_rows(first) and not self._push_uplink():
                 raise Refusal(
                     Code.UNAVAILABLE, "UPLINK_NOT_PUSHED", "what was recorded before has not arrived yet"
                 )
@@ -325,6 +330,18 @@ class Journal:
         self._clinic.db.run(lambda tx: self._note_answer(tx, first, answer))
         self._rest_until = None
         return True
+
+    def _first_queued(self) -> Command | None:
+        with self._clinic.db.glancing() as tx:
+            row = tx.first(_FIRST)
+            if row is None:
+                return None
+            first = Command(**row._mapping)
+            if not _waits_for_rows(first):
+                return first
+            # The rows are signed by our newest key, which the hub may be told of in a later command only.
+            own = queued(tx, subject_id=self._clinic.practice_id)
+            return next((each for each in own if each.name == KEYS), first)
 
     def _note_failure(self, sent: Command, refusal: Refusal) -> bool:
         """Whether the command is settled by it."""

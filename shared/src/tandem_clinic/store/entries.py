@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, or_, select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.conflicts import insert_new
@@ -210,11 +210,14 @@ def sealings_of_patient(tx: Transaction, patient_id: str) -> list[Sealing]:
 def sealings_without_receipt(
     tx: Transaction, after: tuple[datetime, str], before: datetime, limit: int = 200
 ) -> list[Sealing]:
-    """Wrapped for the partner, sealed before that time, and no receipt came back. Oldest first, from a time and an id on."""
+    """Sealed before that time with the partner's wrap, or wrapped since, and no receipt came back.
+
+    A wrap that was taken back before the hub had acknowledged it counts: the hub may have had it. Oldest first, from a time and an id on.
+    """
     return _sealings(
         tx,
         tuple_(sealed_entry.c.sealed_at, sealed_entry.c.entry_id) > after,
-        sealed_entry.c.partner_wrapped,
+        or_(sealed_entry.c.partner_wrapped, sealed_entry.c.rule == "permitted"),
         sealed_entry.c.sealed_at < before,
         receipt.c.entry_id.is_(None),
         limit=limit,
