@@ -285,13 +285,13 @@ def _run_and_tell(seed: int, effects: RealEffects, server: PostgresServer | None
     outcome, seen = run_seed(seed, directory, server)
     effects.update(seen)
     whole = time.monotonic() - began
-    sys.stdout.write(f"seed {seed}: {'; '.join(outcome.trail)}\n  {outcome.verdict}")
-    sys.stdout.write(f" in {outcome.took:.0f} s, {whole:.0f} s with its start\n")
+    sys.stdout.write(f"seed {seed}: {outcome.took:.0f} s, {whole:.0f} s with its start\n")
     if outcome.broken:
         sys.stdout.write(f"  BROKEN: {outcome.broken}\n  its files: {directory}\n")
-    else:
-        shutil.rmtree(directory)
-    return not outcome.broken
+        return False
+    sys.stdout.write(f"  {'; '.join(outcome.trail)}\n  {outcome.verdict}\n")
+    shutil.rmtree(directory)
+    return True
 
 
 if __name__ == "__main__":
