@@ -8,7 +8,11 @@ from tandem_clinic.exchange.downlink import DownlinkHandler
 from tandem_platform.ids import new_id
 
 
-@pytest.mark.parametrize("unfit", ["epi_\0" + "a" * 25, "", "x" * 100_000, new_id("ent")])
+@pytest.mark.parametrize(
+    "unfit",
+    ["epi_\0" + "a" * 25, "", "x" * 100_000, "ent_" + "a" * 26],
+    ids=["no text", "nothing", "too long", "of an entry"],
+)
 def test_an_episode_that_is_none_parks_nobody(tmp_path, unfit):
     """A row is parked under its episode's id, and no database keeps every text."""
     handler = DownlinkHandler(a_clinic(tmp_path).clinic)
