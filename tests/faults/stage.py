@@ -219,7 +219,7 @@ class FailingNetwork(WatchedNetwork):
         for line in self.lines.values():
             line.heal()
         self.broker.heal()
-        if jumped:
+        if jumped or self._decides_nothing():
             # The hub asks for that itself: its clock was set right under it.
             self.restart_hub()
         for clinic in self.clinics.values():
@@ -227,6 +227,15 @@ class FailingNetwork(WatchedNetwork):
         for _ in range(4):
             self.advance(35)
             self.settle(60)
+
+    def _decides_nothing(self) -> bool:
+        """Whether the hub still waits for an operator to look at its clock, which was wrong for a while."""
+        with self.hub.database.reading() as tx:
+            try:
+                self.hub.time.decision_time(tx)
+            except Refusal:
+                return True
+        return False
 
     def check(self) -> None:
         self.knowing.give_up_lost()

@@ -463,6 +463,9 @@ class Watch:
         known = held.get(row.entry_id)
         held[row.entry_id] = seen
         taken = known is None or known.received_at != seen.received_at
+        entry = self.oracle.entries.get(row.entry_id)
+        was_read = known is not None and known.has_content and entry is not None and entry.read_at is not None
+        hold("P2", not (taken and was_read), f"{name} took {row.entry_id} anew, which a person had read")
         if taken or (seen.has_content and known is not None and not known.has_content):
             self.oracle.received(row.entry_id, name)
         if not seen.has_content and (taken or (known is not None and known.has_content)):
