@@ -104,12 +104,10 @@ def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNo
 
 
 def _keys(settings: ClinicSettings, tls: TlsFiles) -> PracticeKeys:
-    if any(settings.keys_directory.glob("keys-*.pem")):
-        return PracticeKeys.load(settings.keys_directory)
     certificate = load_certificate(tls.certificate.read_bytes(), tls.key.read_bytes())
-    keys = PracticeKeys.generate(settings.practice_id, certificate, SystemClock().now())
-    keys.save(settings.keys_directory)
-    return keys
+    return PracticeKeys.kept_in(
+        settings.keys_directory, settings.practice_id, certificate, SystemClock().now()
+    )
 
 
 def _keyring(settings: ClinicSettings) -> Keyring:

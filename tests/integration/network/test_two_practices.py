@@ -1,6 +1,7 @@
 """One patient's course across two practices, in one process."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_a_clinic_that_starts_before_it_is_registered_is_known_as_soon_as_it_is(
     assert juniper.partners_with(early)
     with early.db.reading() as tx:
         assert [item.kind for item in worklist.waiting(tx) if item.kind == "command-refused"] == []
+
+
+def test_who_comes_when_the_first_certificates_have_run_out_pins_keys_under_renewed_ones(
+    network: Network, juniper: SimulatedClinic
+) -> None:
+    network.clock.advance(timedelta(days=200))
+    network.hub_keys = network.hub_keys.certified_anew(network.keys.certificate("hub"))
+    network.restart_hub()
+    juniper.keys = juniper.keys.certified_anew(network.keys.certificate("juniper"))
+    juniper.restart()
+    network.settle()
+    late = network.clinic("late", "therapy_provider")
+    assert juniper.partners_with(late)
 
 
 def test_what_the_patient_permits_is_seen_by_the_partner(

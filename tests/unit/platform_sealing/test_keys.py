@@ -52,6 +52,22 @@ def test_a_key_file_that_others_can_touch_is_not_used(saved, mode):
         PracticeKeys.load(saved)
 
 
+def test_a_services_keys_are_made_once_and_stay(network, tmp_path):
+    certificate = network.certificate("prac_kept")
+    made = PracticeKeys.kept_in(tmp_path / "keys", "prac_kept", certificate, NOON)
+    again = PracticeKeys.kept_in(tmp_path / "keys", "prac_kept", certificate, NOON + DAY)
+    assert again.to_pem() == made.to_pem()
+
+
+def test_a_services_keys_stand_under_its_renewed_certificate(network, tmp_path):
+    made = PracticeKeys.kept_in(tmp_path / "keys", "prac_kept", network.certificate("prac_kept"), NOON)
+    renewed = network.certificate("prac_kept")
+    again = PracticeKeys.kept_in(tmp_path / "keys", "prac_kept", renewed, NOON + DAY)
+    assert again.bundle == made.bundle
+    assert again.signed_bundle.certificates == renewed.encoded
+    assert PracticeKeys.load(tmp_path / "keys").signed_bundle == again.signed_bundle
+
+
 def test_saving_again_replaces_the_files(network, juniper, saved):
     PracticeKeys.load(saved).save(saved)
     assert PracticeKeys.load(saved).version == 2

@@ -11,6 +11,7 @@ from flask import Flask
 
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
+from tandem_platform.exchange.signing import HUB
 from tandem_platform.exchange.transport.configured import transport_for
 from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain, share_the_interpreter
 from tandem_platform.rpc.identity import PeerIdentity, RevokedSerials
@@ -34,13 +35,9 @@ _log = structlog.get_logger(__name__)
 
 def keys_of_hub(settings: HubSettings) -> PracticeKeys:
     """The hub's signing keys, made under its certificate if there are none."""
-    if any(settings.keys_directory.glob("*.pem")):
-        return PracticeKeys.load(settings.keys_directory)
     files = TlsFiles.in_directory(settings.tls_directory)
     certificate = load_certificate(files.certificate.read_bytes(), files.key.read_bytes())
-    keys = PracticeKeys.generate("hub", certificate, SystemClock().now())
-    keys.save(settings.keys_directory)
-    return keys
+    return PracticeKeys.kept_in(settings.keys_directory, HUB, certificate, SystemClock().now())
 
 
 @dataclass

@@ -94,9 +94,11 @@ class Hub:
             decided_at = audit.last_written_at(tx)
             if decided_at is not None:
                 sync.raise_high_water(tx, decided_at)
-        known = keys.newest(tx, HUB)
-        if known is None or known.version < keys_of_hub.version:
-            practices.add_bundle(tx, keys_of_hub.signed_bundle.to_message(), self._clock.now())
+        own, known = keys_of_hub.signed_bundle.to_message(), practices.last_bundle(tx, HUB)
+        if known is None or known.version < own.version:
+            practices.add_bundle(tx, own, self._clock.now())
+        elif known.version == own.version and known.certificate_chain != own.certificate_chain:
+            practices.certify_bundle_anew(tx, own)
 
     def _verifier_of(self, tx: Transaction, log: str) -> Verify:
         return verifier(keys.newest(tx, practice_of(log)), self._clock.now())

@@ -14,6 +14,7 @@ from tandem.directory.v1.directory_pb2 import (
     ResumePartnershipRequest,
     SearchPracticesRequest,
     SearchPracticesResponse,
+    SignedKeyBundle,
     SuspendPartnershipRequest,
 )
 from tandem.directory.v1.directory_pb2 import Partnership as PartnershipMessage
@@ -165,7 +166,7 @@ def resume_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_i
 
 
 def publish_keys(clinic: Clinic) -> None:
-    """Put our newest bundle into the directory, unless it is there. At start, and after a rotation.
+    """Put our newest bundle into the directory, unless it is there under the same certificate. At start, and after a rotation.
 
     Raises Refusal while the hub's operator has not registered the practice: its service may be started before.
     """
@@ -174,13 +175,17 @@ def publish_keys(clinic: Clinic) -> None:
     answer = clinic.gateway.ask(
         clinic.gateway.directory.ListKeyBundles, ListKeyBundlesRequest(practice_id=own)
     )
-    if answer.bundles and answer.bundles[-1].version >= clinic.keys.version:
+    ours = clinic.keys.signed_bundle.to_message()
+    served = answer.bundles[-1] if answer.bundles else SignedKeyBundle()
+    if served.version > ours.version:
+        return
+    if served.version == ours.version and served.certificate_chain == ours.certificate_chain:
         return
 
     def ask(tx: Transaction) -> None:
         waiting = [each for each in journal.queued(tx, subject_id=own) if each.name == "PublishKeyBundle"]
         if not waiting:
-            request = PublishKeyBundleRequest(bundle=clinic.keys.signed_bundle.to_message())
+            request = PublishKeyBundleRequest(bundle=ours)
             journal.queue(tx, clinic, "PublishKeyBundle", request, author_id="service", subject_id=own)
 
     clinic.db.run(ask)

@@ -272,6 +272,11 @@ class PracticeCertificate:
     chain: tuple[x509.Certificate, ...]
     key: ec.EllipticCurvePrivateKey
 
+    @property
+    def encoded(self) -> tuple[bytes, ...]:
+        """The chain in DER."""
+        return tuple(each.public_bytes(Encoding.DER) for each in self.chain)
+
     def sign(self, bundle: KeyBundle) -> bytes:
         return self.key.sign(signing_input(BY_CERTIFICATE, bundle.encoded), ec.ECDSA(hashes.SHA256()))
 
@@ -297,7 +302,7 @@ class SignedBundle:
     ) -> Self:
         return cls(
             bundle,
-            tuple(each.public_bytes(Encoding.DER) for each in certificate.chain),
+            certificate.encoded,
             certificate.sign(bundle),
             tuple(former_signatures),
         )

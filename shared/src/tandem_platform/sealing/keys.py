@@ -121,6 +121,25 @@ class PracticeKeys:
         """A first version. The hub makes its signing keys with "hub" for a practice id."""
         return cls([_new_version(practice_id, 1, certificate, now, lifetime, (), ())])
 
+    @classmethod
+    def kept_in(
+        cls, directory: Path, practice_id: str, certificate: PracticeCertificate, now: datetime
+    ) -> Self:
+        """A service's keys at its start: made if there are none, and certified anew if its certificate was renewed since.
+
+        Without that, whoever has yet to pin them would find an expired certificate behind them. Raises as `load`.
+        """
+        if not any(directory.glob("keys-*.pem")):
+            made = cls.generate(practice_id, certificate, now)
+            made.save(directory)
+            return made
+        kept = cls.load(directory)
+        if kept.signed_bundle.certificates == certificate.encoded:
+            return kept
+        renewed = kept.certified_anew(certificate)
+        renewed.save(directory)
+        return renewed
+
     @property
     def practice_id(self) -> str:
         return self.bundle.practice_id
