@@ -26,9 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the tests stood on, in quiet runs, too."""
     chosen: Stack = config.getoption("--stack")
-    return [f"stack: {chosen}", *(f"{what}: {version}" for what, version in _versions(chosen).items())]
+    for what, version in {"stack": chosen, **_versions(chosen)}.items():
+        terminalreporter.write_line(f"{what}: {version}")
 
 
 def _versions(chosen: Stack) -> dict[str, str]:
