@@ -14,6 +14,7 @@ from support.network import SimulatedClinic
 from support.staged import a_place
 from tandem_care.categories import Category
 from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN
+from tandem_clinic.store.tables import partner_key
 from tandem_clinic.usecases import partner
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import quarantine
@@ -165,6 +166,19 @@ def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_i
     network.advance(25 * 3600)
     juniper.step()
     assert "receipt-overdue" in juniper.worklist()
+
+
+def test_what_waits_for_the_partners_keys_is_not_missed(network: FailingNetwork, shared: Share) -> None:
+    juniper = network.clinics["juniper"]
+    juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    with juniper.db.transaction() as tx:
+        tx.execute(partner_key.delete().where(partner_key.c.practice_id == "riverbend"))
+    _vitals(network, shared)
+    network.settle()
+    network.advance(25 * 3600)
+    juniper.step()
+    assert "receipt-overdue" not in juniper.worklist()
 
 
 def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(

@@ -4,16 +4,19 @@ import copy
 import pickle
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from support.sealing import DAY, NOON, some_labels
+from tandem_ops.certs import Wish
 from tandem_platform.sealing import (
     KeysUnreadable,
     PracticeKeys,
     SecretExposed,
     SignatureFault,
+    load_certificate,
     open_entry,
     seal,
 )
@@ -66,6 +69,28 @@ def test_a_services_keys_stand_under_its_renewed_certificate(network, tmp_path):
     assert again.bundle == made.bundle
     assert again.signed_bundle.certificates == renewed.encoded
     assert PracticeKeys.load(tmp_path / "keys").signed_bundle == again.signed_bundle
+
+
+def test_a_certificate_with_the_key_of_another_proves_nothing_and_is_not_used(network):
+    one, other = (
+        network.authority.issue_practice("prac_kept", Wish()),
+        network.authority.issue_practice("prac_kept", Wish()),
+    )
+    with pytest.raises(KeysUnreadable, match="not that of the certificate"):
+        load_certificate(one.certificate_pem, other.key_pem)
+
+
+def test_processes_that_renew_at_once_leave_keys_that_are_whole(network, tmp_path):
+    made = PracticeKeys.kept_in(tmp_path / "keys", "prac_kept", network.certificate("prac_kept"), NOON)
+    renewed = network.certificate("prac_kept")
+    with ThreadPoolExecutor(8) as pool:
+        starts = [
+            pool.submit(PracticeKeys.kept_in, tmp_path / "keys", "prac_kept", renewed, NOON)
+            for _ in range(40)
+        ]
+    assert {start.result().bundle for start in starts} == {made.bundle}
+    assert PracticeKeys.load(tmp_path / "keys").signed_bundle.certificates == renewed.encoded
+    assert [file.name for file in (tmp_path / "keys").iterdir()] == ["keys-0001.pem"]
 
 
 def test_saving_again_replaces_the_files(network, juniper, saved):

@@ -97,7 +97,7 @@ class Hub:
         own, known = keys_of_hub.signed_bundle.to_message(), practices.last_bundle(tx, HUB)
         if known is None or known.version < own.version:
             practices.add_bundle(tx, own, self._clock.now())
-        elif known.version == own.version and known.certificate_chain != own.certificate_chain:
+        elif known.bundle == own.bundle and known.certificate_chain != own.certificate_chain:
             practices.certify_bundle_anew(tx, own)
 
     def _verifier_of(self, tx: Transaction, log: str) -> Verify:

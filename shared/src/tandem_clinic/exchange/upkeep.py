@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.store import entries, episodes, partners, permissions, worklist
 from tandem_clinic.store.entries import Sealing
 from tandem_clinic.usecases import partner
@@ -13,7 +14,7 @@ from tandem_clinic.usecases.sharing import WRAP_WANTED, own_view
 from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.signing import HUB
-from tandem_platform.sealing import SignedBundle, pin
+from tandem_platform.sealing import SignedBundle, pin, usable
 from tandem_platform.storage import Transaction
 
 _log = logging.getLogger(__name__)
@@ -110,11 +111,18 @@ class Upkeep:
         """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough."""
         record = entries.own(tx, self._clinic.vault, sealing.record_id)
         episode = episodes.get(tx, sealing.episode_id)
+        if not sealing.partner_wrapped and not self._keys_are_usable(tx, episode, now):
+            # It waits for the partner's keys, not for the hub.
+            return False
         decision = own_view(
             tx, self._clinic, episode, record.category, record.derived_from, record.authored_at
         )
         known = permissions.find(tx, decision.permission_id or "") if decision.permitted else None
         return known is not None and known.changed_at <= now - RECEIPT_EXPECTED_WITHIN
+
+    def _keys_are_usable(self, tx: Transaction, episode: Episode, now: datetime) -> bool:
+        pins = partners.Pins(tx, self._clinic.clock)
+        return usable(pins, episode.partner_practice_id, now) is not None
 
 
 def _is_within(period: timedelta, since: datetime | None, now: datetime) -> bool:

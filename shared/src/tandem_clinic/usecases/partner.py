@@ -183,8 +183,12 @@ def publish_keys(clinic: Clinic) -> None:
         return
 
     def ask(tx: Transaction) -> None:
-        waiting = [each for each in journal.queued(tx, subject_id=own) if each.name == "PublishKeyBundle"]
-        if not waiting:
+        waiting = [
+            PublishKeyBundleRequest.FromString(each.body).bundle
+            for each in journal.queued(tx, subject_id=own)
+            if each.name == "PublishKeyBundle"
+        ]
+        if ours not in waiting:
             request = PublishKeyBundleRequest(bundle=ours)
             journal.queue(tx, clinic, "PublishKeyBundle", request, author_id="service", subject_id=own)
 

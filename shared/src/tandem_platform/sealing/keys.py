@@ -51,7 +51,6 @@ LIFETIME = timedelta(days=365)
 # Time enough for partners that are away for a while to see the new bundle before the old one ends.
 _ROTATE_BEFORE_EXPIRY = timedelta(days=60)
 
-_FILE_NAME = "keys-{version:04}.pem"
 _BUNDLE_BLOCK = re.compile(
     r"-----BEGIN TANDEM KEY BUNDLE-----\s(.*?)-----END TANDEM KEY BUNDLE-----", re.DOTALL
 )
@@ -137,7 +136,7 @@ class PracticeKeys:
         if kept.signed_bundle.certificates == certificate.encoded:
             return kept
         renewed = kept.certified_anew(certificate)
-        renewed.save(directory)
+        write_secret(_file_of(directory, renewed.version), renewed.to_pem()[-1].encode())
         return renewed
 
     @property
@@ -227,7 +226,7 @@ class PracticeKeys:
     def save(self, directory: Path) -> None:
         """One file per version, mode 0600. Older versions are never removed: they open old content."""
         for version, text in zip(self._versions, self.to_pem(), strict=True):
-            write_secret(directory / _FILE_NAME.format(version=version), text.encode())
+            write_secret(_file_of(directory, version), text.encode())
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -245,6 +244,10 @@ class PracticeKeys:
         raise TypeError("private keys are saved with save() and not pickled")
 
 
+def _file_of(directory: Path, version: int) -> Path:
+    return directory / f"keys-{version:04}.pem"
+
+
 def load_certificate(chain_pem: bytes, key_pem: bytes) -> PracticeCertificate:
     """The practice's certificate chain (leaf first) and its private key; KeysUnreadable if they are none."""
     try:
@@ -254,6 +257,9 @@ def load_certificate(chain_pem: bytes, key_pem: bytes) -> PracticeCertificate:
         raise KeysUnreadable("the certificate or its key is damaged") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeysUnreadable("the certificate's key must be an ECDSA key")
+    if chain[0].public_key() != key.public_key():
+        # A renewal has replaced one file, and the other not yet.
+        raise KeysUnreadable("the private key is not that of the certificate")
     return PracticeCertificate(chain, key)
 
 

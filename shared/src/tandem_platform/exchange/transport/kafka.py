@@ -232,8 +232,8 @@ class _KafkaPublisher:
         self._attempts = _Attempts(settings)
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
-        self._proven: KafkaProducer | None = None
-        """The producer that has delivered something: one that is still connecting may take its time."""
+        self._proven: set[int] = set()
+        """The brokers to which this producer has delivered: a connection that is still being made may take its time."""
 
     def publish(self, topic: str, batch: Sequence[Message]) -> None:
         deadline = time.monotonic() + _PUBLISH_SECONDS
@@ -247,7 +247,7 @@ class _KafkaPublisher:
             ]
             for future in sent:
                 self._await(future, producer, topic, deadline)
-            self._proven = producer
+            self._proven.update(_leader_of(producer, topic))
         except _TOO_LARGE as error:
             raise PublishFailed(type(error).__name__, retriable=False, too_large=True) from None
         except KafkaError as error:
@@ -266,11 +266,14 @@ class _KafkaPublisher:
             remaining = deadline - time.monotonic()
             with contextlib.suppress(kafka_errors.KafkaTimeoutError):
                 sent.get(timeout=max(0.0, min(remaining, _LOOK_SECONDS)))
-            if not sent.is_done and (
-                remaining <= 0 or (producer is self._proven and _is_cut(producer, topic))
-            ):
+            if not sent.is_done and (remaining <= 0 or self._is_cut_off(producer, topic)):
                 raise kafka_errors.KafkaConnectionError("Not delivered")
         sent.get(timeout=0.0)
+
+    def _is_cut_off(self, producer: KafkaProducer, topic: str) -> bool:
+        """Whether the connection to the broker that leads *topic* stood, and stands no more."""
+        client: KafkaNetClient = producer._sender._client
+        return any(client.is_disconnected(leader) for leader in _leader_of(producer, topic) & self._proven)
 
     def _connected(self, topic: str) -> KafkaProducer:
         self._topics.ensure((topic,))
@@ -300,7 +303,7 @@ class _KafkaPublisher:
         with self._lock:
             if producer is None or producer is not self._producer:
                 return
-            self._producer = None
+            self._producer, self._proven = None, set()
         _abandon(producer)
 
     def close(self) -> None:
@@ -310,11 +313,10 @@ class _KafkaPublisher:
             _abandon(producer)
 
 
-def _is_cut(producer: KafkaProducer, topic: str) -> bool:
-    """Whether *producer* has no connection to the broker that leads *topic*."""
-    client: KafkaNetClient = producer._sender._client
-    leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
-    return leader is None or client.is_disconnected(leader)
+def _leader_of(producer: KafkaProducer, topic: str) -> set[int]:
+    """The broker that leads *topic*, if the client knows it."""
+    leader = producer._sender._client.cluster.leader_for_partition(TopicPartition(topic, 0))
+    return set() if leader is None or leader < 0 else {leader}
 
 
 def _abandon(producer: KafkaProducer) -> None:
