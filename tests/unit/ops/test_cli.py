@@ -10,6 +10,7 @@ from tandem_clinic.store import staff
 from tandem_clinic.store.tables import metadata
 from tandem_ops.cli import run
 from tandem_ops.console import Exit
+from tandem_ops.network.plan import TWO_PRACTICES, Layout, new_plan
 from tandem_platform.storage import Database
 
 
@@ -19,6 +20,28 @@ def test_help_names_every_command_and_exit_code(capsys):
     for word in ("up", "demo", "certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"):
         assert f"\n  {word} " in said
     assert "3  a service did not answer" in said
+
+
+def test_a_second_network_does_not_start_on_the_first_ones_databases(tmp_path, capsys):
+    with Layout(tmp_path).alone():
+        assert run(["up", "--directory", str(tmp_path)]) == Exit.USAGE
+    assert "runs already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (["--no-kafka"], "--no-kafka"),
+        (["--kafka", "127.0.0.1:9"], "--kafka"),
+        (["--postgres", "postgresql+psycopg://127.0.0.1:9"], "--postgres"),
+        (["--practice", "alder"], "--practice"),
+        (["--no-kafka", "--kafka", "127.0.0.1:9"], "exclude each other"),
+    ],
+)
+def test_options_that_contradict_the_network_that_stands_are_not_ignored(tmp_path, capsys, asked, named):
+    Layout(tmp_path).save_plan(new_plan(TWO_PRACTICES, with_kafka=True, kafka="", postgres=""))
+    assert run(["up", "--directory", str(tmp_path), *asked]) == Exit.USAGE
+    assert named in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import click
 
 from tandem_ops.console import Exit, Output, Stop
 from tandem_ops.network.network import Network
-from tandem_ops.network.plan import TWO_PRACTICES, Layout, new_plan
+from tandem_ops.network.plan import TWO_PRACTICES, Layout, NetworkPlan, new_plan
 from tandem_ops.network.process import MemberDidNotStart
 from tandem_ops.network.supervision import end, interruptions, supervise
 from tandem_ops.reach import directory_option
@@ -42,13 +42,17 @@ def command(directory: Path, no_kafka: bool, kafka: str, postgres: str, names: t
     """Start broker, hub and clinics as processes of their own, and watch them until Ctrl-C."""
 
     output = Output(as_json=False)
+    if no_kafka and kafka:
+        raise Stop(Exit.USAGE, "--no-kafka and --kafka exclude each other", "leave one of them away")
     layout = Layout(directory)
-    if not layout.plan_file.exists():
-        layout.save_plan(
-            new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
-        )
-    network = Network(directory, layout.load_plan(), output.say)
-    with interruptions() as noted:
+    with layout.alone(), interruptions() as noted:
+        if not layout.plan_file.exists():
+            layout.save_plan(
+                new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
+            )
+        plan = layout.load_plan()
+        _refuse_what_is_settled(layout, plan, no_kafka, kafka, postgres, names)
+        network = Network(directory, plan, output.say)
         try:
             network.start()
         except (MemberDidNotStart, BrokerDidNotStart, BrokerNotInstalled) as failed:
@@ -58,6 +62,25 @@ def command(directory: Path, no_kafka: bool, kafka: str, postgres: str, names: t
             supervise(network, noted, output.say)
         finally:
             end(network, noted, output.say)
+
+
+def _refuse_what_is_settled(
+    layout: Layout, plan: NetworkPlan, no_kafka: bool, kafka: str, postgres: str, names: tuple[str, ...]
+) -> None:
+    """Raises Stop where an option asks for something else than the network that stands."""
+    wanted = {
+        "--no-kafka": no_kafka and plan.with_kafka,
+        "--kafka": kafka not in ("", plan.kafka),
+        "--postgres": postgres not in ("", plan.postgres),
+        "--practice": bool(names) and set(names) != {each.name for each in plan.practices},
+    }
+    different = [option for option, is_different in wanted.items() if is_different]
+    if different:
+        raise Stop(
+            Exit.USAGE,
+            f"{' and '.join(different)}: the network in {layout.root} is made already, and otherwise",
+            f"change {layout.plan_file}, or make another with: tandem up --directory DIR",
+        )
 
 
 def _tell_how_to_begin(output: Output, layout: Layout, network: Network) -> None:

@@ -1,10 +1,12 @@
 """What runs on the machine: the practices, the ports, and where each keeps its files."""
 
+import fcntl
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -84,6 +86,21 @@ class Layout:
         self.operator = root / "operator"
         self.hub = root / "hub"
         self.logs = root / "logs"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Only one network runs here at a time: two on the same databases would take each other's work. Raises Stop."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "up.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Stop(
+                    Exit.USAGE,
+                    f"the network in {self.root} runs already",
+                    "use it, end it with Ctrl-C where it was started, or make another with: tandem up --directory DIR",
+                ) from None
+            yield
 
     def practice(self, plan: PracticePlan) -> Path:
         return self.root / plan.name
