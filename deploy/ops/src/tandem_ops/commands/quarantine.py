@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from tandem.directory.v1.directory_pb2 import GetPracticeRequest
+from tandem.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 from tandem_ops.console import Exit, Output
@@ -31,7 +33,12 @@ def command() -> None:
 
 
 @command.command("list", epilog=_EPILOG)
-@click.option("--practice", "practice_id", default="", help="Only rows that this practice sent.")
+@click.option(
+    "--practice",
+    "practice_id",
+    default="",
+    help="Only rows that this practice sent: its id, as `tandem practice list` shows it.",
+)
 @hub_options
 @json_option
 @click.pass_context
@@ -45,6 +52,9 @@ def list_parked(
 ) -> None:
     """Parked rows, with the reason as a code. What they hold is sealed and stays so."""
     with operator_channel(directory, hub, certificates) as channel:
+        if practice_id:
+            # A misspelt practice has no parked rows either: refused as not known, it is no all-clear.
+            DirectoryServiceStub(channel).GetPractice(GetPracticeRequest(practice_id=practice_id))
         parked = list(_parked(ExchangeServiceStub(channel), practice_id))
     rows = [
         (
