@@ -253,11 +253,12 @@ def load_certificate(chain_pem: bytes, key_pem: bytes) -> PracticeCertificate:
     try:
         key = load_pem_private_key(key_pem, password=None)
         chain = tuple(x509.load_pem_x509_certificates(chain_pem))
+        certified = chain[0].public_key()
     except UNREADABLE:
         raise KeysUnreadable("the certificate or its key is damaged") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeysUnreadable("the certificate's key must be an ECDSA key")
-    if chain[0].public_key() != key.public_key():
+    if certified != key.public_key():
         # A renewal has replaced one file, and the other not yet.
         raise KeysUnreadable("the private key is not that of the certificate")
     return PracticeCertificate(chain, key)
