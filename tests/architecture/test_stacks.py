@@ -24,6 +24,8 @@ def outcome_of(folder: Path, conftest: str, test: str, **environment: str) -> st
             "-q",
             "-p",
             "no:cacheprovider",
+            "--override-ini",
+            f"pythonpath={TESTS}",
             "--rootdir",
             str(folder),
             str(folder),
