@@ -17,7 +17,6 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.exchange import restore
 from tandem_clinic.hub import journal
 from tandem_clinic.store import worklist
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import command, revocation_known
 from tandem_clinic.usecases import sharing
 from tandem_platform.errors import Refusal
@@ -34,6 +33,7 @@ from tandem_platform.exchange.rows import Position, downlink, epoch_message, sig
 from tandem_platform.exchange.signing import signer
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _log = logging.getLogger(__name__)
 
@@ -55,16 +55,15 @@ class _Patience:
     """When gRPC has to move a log that stands still. Used by one thread at a time, or to no harm by two."""
 
     def __init__(self) -> None:
-        self._place = -1
-        self.awaited = 0
-        """The head when the wait began: a log that has come there is moving, however much has been added since."""
+        self.place = -1
+        """Where the log was when the wait began: one that has left there is moving, however far its head is ahead."""
         self._due_at: datetime | None = None
         self._rest = GRACE
 
-    def is_over(self, place: int, head: int, now: datetime, grace: timedelta) -> bool:
-        """The log is at *place*, behind *head*: True when it has been there for *grace*, and then ever less often."""
-        if place != self._place or self._due_at is None:
-            self._place, self.awaited, self._due_at, self._rest = place, head, now + grace, GRACE
+    def is_over(self, place: int, now: datetime, grace: timedelta) -> bool:
+        """The log is at *place*, behind its head: True when it has been there for *grace*, and then ever less often."""
+        if place != self.place or self._due_at is None:
+            self.place, self._due_at, self._rest = place, now + grace, GRACE
         elif self._due_at - now > LONGEST_REST:
             # The clock was set back since.
             self._due_at = now
@@ -286,11 +285,10 @@ class Sync:
         if not self._uplink_is_due():
             return False
         if self._kafka_works() and not self._peer.push_wanted:
-            # Most likely the hub has them, and we have not heard.
+            # Most likely the hub has them, and we have not heard. What is under way must not go twice.
             self.step()
             there, _ = self._uplink_places()
-            if there >= self._uplink_patience.awaited:
-                self._uplink_patience.forget()
+            if there != self._uplink_patience.place:
                 return False
         return self.push()
 
@@ -301,7 +299,7 @@ class Sync:
             return False
         at_once = self._peer.push_wanted or not self._kafka_works()
         grace = timedelta(0) if at_once else GRACE
-        return self._uplink_patience.is_over(there, ours, self._clinic.now(), grace)
+        return self._uplink_patience.is_over(there, self._clinic.now(), grace)
 
     def _uplink_places(self) -> tuple[int, int]:
         """How far the hub has come, as far as we know, and how far we."""
@@ -374,8 +372,7 @@ class Sync:
             self._downlink_patience.forget()
             return 0
         grace = GRACE if self._kafka_works() else timedelta(0)
-        head, now = self._peer.downlink_head, self._clinic.now()
-        return self.read() if self._downlink_patience.is_over(cursor, head, now, grace) else 0
+        return self.read() if self._downlink_patience.is_over(cursor, self._clinic.now(), grace) else 0
 
     def read(self) -> int:
         """Fetch and apply every row that is missing here; how many there were. Raises Refusal if the hub is away."""

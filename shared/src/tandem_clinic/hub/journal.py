@@ -18,11 +18,11 @@ from tandem.directory.v1 import directory_pb2
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import worklist
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import command, journal_head
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 LONGEST_PAUSE: Final = timedelta(seconds=30)
 REPLAY_PATIENCE: Final = timedelta(minutes=10)

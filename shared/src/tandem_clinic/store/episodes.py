@@ -7,12 +7,12 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tandem_clinic.domain.episodes import Episode
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import episode
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.database import Lock
+from tandem_platform.storage.inserts import insert_new
 
 _COLUMNS = (
     episode.c.episode_id,

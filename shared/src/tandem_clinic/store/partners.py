@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import partner_key, partnership
 from tandem_platform.clock import Clock
 from tandem_platform.sealing.bundles import KeyBundle
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 @dataclass(frozen=True, slots=True)

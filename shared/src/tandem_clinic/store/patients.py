@@ -7,12 +7,12 @@ from sqlalchemy import BigInteger, bindparam, literal, select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import ChangedMeanwhile, NotKnown
 from tandem_clinic.store.tables import patient, patient_identifier
 from tandem_clinic.store.vault import Vault
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _IDENTITY = "patient.identity"
 _EXISTS = select(patient.c.patient_id).where(patient.c.patient_id == bindparam("id"))

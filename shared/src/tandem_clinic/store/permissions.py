@@ -8,10 +8,10 @@ from sqlalchemy import Row, bindparam, select, update
 
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import consent_answer, permission
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 @dataclass(frozen=True, slots=True)

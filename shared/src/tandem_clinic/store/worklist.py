@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import bindparam, or_, select, update
 
 from tandem_clinic.domain.staff import Staff
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import alert, worklist_item
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 @dataclass(frozen=True, slots=True)

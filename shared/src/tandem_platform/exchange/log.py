@@ -12,13 +12,13 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from sqlalchemy import Select, Table, Update, and_, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, START, Position, body_hash, row_hash
 from tandem_platform.exchange.tables import tables_of
 from tandem_platform.ids import is_id
 from tandem_platform.storage.database import Transaction
+from tandem_platform.storage.inserts import insert_new, insert_rows
 
 _STAGED = "exchange.staged"
 
@@ -119,7 +119,7 @@ def _append_staged(tx: Transaction) -> None:
                 "appended_at": row.at,
             }
         )
-    tx.execute(tables.log.insert(), values)
+    insert_rows(tx, tables.log, values)
     tx.execute(
         _moving(tables.head),
         [
@@ -143,9 +143,8 @@ def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
     head = tables_of(tx.database.metadata).head
     rows = tx.all(_locking(head), logs=logs)
     if len(rows) < len(logs):
-        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-        fresh = [{"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH} for log in logs]
-        tx.execute(insert(head).values(fresh).on_conflict_do_nothing())
+        for log in logs:
+            insert_new(tx, head, {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH})
         rows = tx.all(_locking(head), logs=logs)
     return {row.log: Position(row.epoch, row.sequence, row.hash) for row in rows}
 
@@ -335,7 +334,7 @@ def open_epoch(
 
 def keep(tx: Transaction, log: str, received: Sequence[LogRow], at: datetime) -> None:
     """Store rows as they are: a reader's copy of its peer's log, or a writer's own rows that came back."""
-    tx.execute(tables_of(tx.database.metadata).log.insert(), [_kept_values(log, row, at) for row in received])
+    insert_rows(tx, tables_of(tx.database.metadata).log, [_kept_values(log, row, at) for row in received])
 
 
 def _kept_values(log: str, row: LogRow, at: datetime) -> dict[str, object]:

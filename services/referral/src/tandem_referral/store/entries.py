@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
 from tandem_platform.exchange.log import acknowledged
 from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_into, insert_rows
 from tandem_referral.store.permissions import Scope
 from tandem_referral.store.sync import SWEEPS, current_run
 from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
@@ -42,8 +42,7 @@ _KNOWN = select(entry.c.entry_id).where(entry.c.entry_id.in_(bindparam("entries"
 
 
 def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
-    if values:
-        tx.execute(entry.insert(), list(values))
+    insert_rows(tx, entry, values)
 
 
 def sealed(tx: Transaction, rows: Iterable[Row[Any]]) -> dict[str, SealedEntry]:
@@ -106,9 +105,8 @@ def results(tx: Transaction, entry_ids: Iterable[str], recipient: str) -> dict[s
 
 def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> None:
     """Keep the latest decision on each entry. Delivery and voiding of an earlier release stay on record in the audit chain."""
-    if not decisions:
-        return
-    tx.execute(
+    insert_rows(
+        tx,
         _deciding(tx.dialect),
         [
             {
@@ -131,7 +129,7 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
 
 @cache
 def _deciding(dialect: str) -> Any:
-    statement = postgresql.insert(release) if dialect == "postgresql" else sqlite.insert(release)
+    statement = insert_into(release, dialect)
     changed: dict[str, Any] = {
         name: statement.excluded[name]
         for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
@@ -143,19 +141,21 @@ def _deciding(dialect: str) -> Any:
 def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Look again at everything of this scope that is not released. Asking again does not cost a scope its place."""
     tx.wake(SWEEPS)
-    insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert_into(sweep).values(
-        episode_id=scope.episode_id,
-        discloser_practice_id=scope.discloser,
-        recipient_practice_id=scope.recipient,
-        after_sequence=0,
-        asked_at=now,
-    )
-    tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
-            set_={"after_sequence": 0},
-        )
+    asked = {
+        "episode_id": scope.episode_id,
+        "discloser_practice_id": scope.discloser,
+        "recipient_practice_id": scope.recipient,
+        "after_sequence": 0,
+        "asked_at": now,
+    }
+    tx.execute(_asking(tx.dialect), asked)
+
+
+@cache
+def _asking(dialect: str) -> Any:
+    return insert_into(sweep, dialect).on_conflict_do_update(
+        index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
+        set_={"after_sequence": 0},
     )
 
 

@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Row, and_, bindparam, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_, update
 
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 from tandem_referral.store.tables import permission, permission_version, practice, revocation, scope
 
 PENDING = "pending"
@@ -35,13 +34,7 @@ def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
             "discloser_practice_id": each.discloser,
             "recipient_practice_id": each.recipient,
         }
-        tx.execute(_opening(tx.dialect), opened)
-
-
-@cache
-def _opening(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(scope).on_conflict_do_nothing()
+        insert_new(tx, scope, opened)
 
 
 def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:

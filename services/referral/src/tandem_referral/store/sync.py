@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_into
 from tandem_referral.store.tables import exchange, hub_state, practice_sync
 
 SWEEPS = "sweeps"
@@ -80,12 +80,11 @@ def note(
     kafka_failing: bool,
 ) -> None:
     """The practice has synced."""
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {"last_sync_at": now, "commands_known": commands_known, "kafka_failing": kafka_failing}
     if takes_commands:
         values["commands_in_run"] = current_run
     tx.execute(
-        insert(practice_sync)
+        insert_into(practice_sync, tx.dialect)
         .values(practice_id=practice_id, **values)
         .on_conflict_do_update(index_elements=["practice_id"], set_=values)
     )
@@ -103,9 +102,8 @@ def all_practices(tx: Transaction) -> Sequence[Row[Any]]:
 
 def begin_run(tx: Transaction, run: str, now: datetime) -> None:
     """A process of the hub has started: what it knows may come from a backup."""
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     tx.execute(
-        insert(hub_state)
+        insert_into(hub_state, tx.dialect)
         .values(id=1, high_water=now, run=run)
         .on_conflict_do_update(index_elements=["id"], set_={"run": run})
     )
