@@ -107,11 +107,6 @@ _LAST_QUEUED = (
     .order_by(command.c.position.desc())
     .limit(1)
 )
-_WITHHOLDING = (
-    select(command.c.position)
-    .where(_QUEUED, command.c.episode_id == bindparam("episode"), command.c.withholds)
-    .limit(1)
-)
 
 
 def queue(
@@ -211,11 +206,6 @@ def last_queued(tx: Transaction, episode_id: str) -> str | None:
     """The command that an uplink row of the episode must come after."""
     row = tx.execute(_LAST_QUEUED, {"episode": episode_id}).first()
     return None if row is None else row.request_id
-
-
-def is_withholding(tx: Transaction, episode_id: str) -> bool:
-    """Whether a revocation, hold or denial of the episode is queued: nothing of it leaves with a partner's wrap."""
-    return tx.execute(_WITHHOLDING, {"episode": episode_id}).first() is not None
 
 
 def commands_known(tx: Transaction) -> int:

@@ -46,6 +46,10 @@ _NEWEST_KEY = (
 )
 
 
+def decoded(bundle: bytes | None) -> KeyBundle | None:
+    return None if bundle is None else _decoded(bytes(bundle))
+
+
 @lru_cache(maxsize=256)
 def _decoded(bundle: bytes) -> KeyBundle:
     return KeyBundle.decoded(bundle)
@@ -97,7 +101,7 @@ class Pins:
 
     def get(self, practice_id: str) -> KeyBundle | None:
         row = self._tx.execute(_NEWEST_KEY, {"practice": practice_id}).first()
-        return None if row is None else _decoded(bytes(row.bundle))
+        return None if row is None else decoded(row.bundle)
 
     def put(self, bundle: KeyBundle) -> None:
         """Versions at or above it are replaced: a practice that lost its keys may start anew, confirmed by a person."""

@@ -15,7 +15,7 @@ from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new
 
 _IDENTITY = "patient.identity"
-_EXISTS = select(patient.c.patient_id).where(patient.c.patient_id == bindparam("id"))
+_EXIST = select(patient.c.patient_id).where(patient.c.patient_id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def get(tx: Transaction, vault: Vault, patient_id: str) -> Patient:
     )
 
 
-def require(tx: Transaction, patient_id: str) -> None:
-    """Refuse if there is no such patient."""
-    if tx.execute(_EXISTS, {"id": patient_id}).first() is None:
+def require(tx: Transaction, *patient_ids: str) -> None:
+    """Refuse if there is not every one of these patients."""
+    if len(tx.all(_EXIST, ids=[*patient_ids])) < len({*patient_ids}):
         raise NotKnown("patient", "patient_id")
 
 

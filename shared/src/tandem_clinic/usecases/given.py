@@ -66,7 +66,7 @@ def _decided(
     episode = episodes.find(tx, episode_id)
     if episode is None:
         return []
-    rules = permissions.rules_of(tx, episode_id)
+    rules = permissions.rules_of(tx, [episode_id])[episode_id]
     partnership = partners.find(tx, episode.partnership_id)
     by_treatment = (
         clinic.allows_treatment_basis
