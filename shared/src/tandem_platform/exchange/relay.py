@@ -18,7 +18,7 @@ from tandem_platform.storage.database import Database, Transaction
 
 _log = logging.getLogger(__name__)
 
-BATCH_ROWS = 500
+BATCH_ROWS = 200
 LARGEST_RECORD = 900_000
 """Bytes; below Kafka's default limit of 1 MiB, with room for headers."""
 
