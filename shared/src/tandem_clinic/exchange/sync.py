@@ -47,6 +47,9 @@ LEASE = 2 * PERIOD
 GRACE = timedelta(milliseconds=250)
 """How long Kafka has to move a log before gRPC does."""
 
+HEARSAY = timedelta(milliseconds=500)
+"""Between Syncs while Kafka works. How far the hub has come is heard by them, so the uplink has as long."""
+
 LONGEST_REST = timedelta(seconds=1)
 """Between attempts in vain, to move rows or to learn something new."""
 
@@ -178,7 +181,7 @@ class Sync:
         stuck, self._asked_at = self._asked_at == request.downlink_cursor, request.downlink_cursor
         if stuck:
             return min(2 * self._rest or GRACE, LONGEST_REST)
-        return GRACE if self._kafka_works() else timedelta(0)
+        return HEARSAY if self._kafka_works() else timedelta(0)
 
     def _act_on(self, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         with self._acting:
@@ -298,7 +301,7 @@ class Sync:
             self._uplink_patience.forget()
             return False
         at_once = self._peer.push_wanted or not self._kafka_works()
-        grace = timedelta(0) if at_once else GRACE
+        grace = timedelta(0) if at_once else HEARSAY + GRACE
         return self._uplink_patience.is_over(there, self._clinic.now(), grace)
 
     def _uplink_places(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, select, update
+from sqlalchemy import Row, and_, bindparam, func, select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
 from tandem_platform.exchange.log import acknowledged
@@ -185,11 +185,8 @@ def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
 
 def pending_sweeps(tx: Transaction, scopes: Sequence[Scope]) -> set[Scope]:
     """Which of these are being swept. Waits for a sweep under way and holds off the next: either it sees what we add, or it is over."""
-    return {
-        each
-        for each in sorted(scopes)
-        if tx.first(_PENDING, episode=each.episode_id, discloser=each.discloser, recipient=each.recipient)
-    }
+    found = tx.all(_PENDING, scopes=[each.key for each in scopes])
+    return {Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in found}
 
 
 def sweep_position(tx: Transaction, scope: Scope) -> int | None:
@@ -214,13 +211,11 @@ def _sweep_of(scope: Scope) -> Any:
     )
 
 
+_SWEPT = (sweep.c.episode_id, sweep.c.discloser_practice_id, sweep.c.recipient_practice_id)
 _PENDING = (
-    select(sweep.c.asked_at)
-    .where(
-        sweep.c.episode_id == bindparam("episode"),
-        sweep.c.discloser_practice_id == bindparam("discloser"),
-        sweep.c.recipient_practice_id == bindparam("recipient"),
-    )
+    select(*_SWEPT)
+    .where(tuple_(*_SWEPT).in_(bindparam("scopes", expanding=True)))
+    .order_by(*_SWEPT)
     .with_for_update(read=True)
 )
 

@@ -26,6 +26,10 @@ class Scope:
     discloser: str
     recipient: str
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.episode_id, self.discloser, self.recipient
+
 
 def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
     for each in sorted(scopes):
@@ -39,8 +43,7 @@ def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
 
 def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:
     """Hold off every change of permission in these scopes until the transaction ends. In one order, always."""
-    for each in sorted(set(scopes)):
-        tx.first(_LOCKING_SHARED, **_place_of(each))
+    tx.all(_LOCKING_SHARED, scopes=[each.key for each in set(scopes)])
 
 
 def lock_scope_exclusive(tx: Transaction, each: Scope) -> None:
@@ -54,7 +57,13 @@ _ONE = select(scope.c.version).where(
     scope.c.recipient_practice_id == bindparam("recipient"),
 )
 _LOCKING = _ONE.with_for_update()
-_LOCKING_SHARED = _ONE.with_for_update(read=True)
+_KEY = (scope.c.episode_id, scope.c.discloser_practice_id, scope.c.recipient_practice_id)
+_LOCKING_SHARED = (
+    select(scope.c.version)
+    .where(tuple_(*_KEY).in_(bindparam("scopes", expanding=True)))
+    .order_by(*_KEY)
+    .with_for_update(read=True)
+)
 
 
 def _place_of(each: Scope) -> dict[str, Any]:

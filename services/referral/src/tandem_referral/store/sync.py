@@ -27,9 +27,10 @@ def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
     return {row.practice_id for row in tx.all(_CAUGHT_UP, practices=list(practice_ids))}
 
 
+HAS_CAUGHT_UP = practice_sync.c.caught_up_in_run == current_run
+"""Of a practice's row: it has synced and replayed in this run of the hub."""
 _CAUGHT_UP = select(practice_sync.c.practice_id).where(
-    practice_sync.c.practice_id.in_(bindparam("practices", expanding=True)),
-    practice_sync.c.caught_up_in_run == current_run,
+    practice_sync.c.practice_id.in_(bindparam("practices", expanding=True)), HAS_CAUGHT_UP
 )
 
 
