@@ -39,7 +39,7 @@ def insert_rows(tx: Transaction, statement: Table | Insert, rows: Sequence[Mappi
     """
     if tx.dialect == "postgresql" and len(rows) >= FEWEST_AS_ARRAYS:
         inserting = _inserting_arrays(statement, tuple(rows[0]), tx.connection.dialect)
-        tx.connection.exec_driver_sql(inserting.text, inserting.arrays_of(rows))
+        tx.drive(inserting.text, inserting.arrays_of(rows))
     elif rows:
         tx.execute(_plain(statement), rows)
 
