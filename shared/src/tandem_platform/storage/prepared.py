@@ -122,19 +122,19 @@ def _prepare(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Prepar
     if compiled.post_compile_params or compiled.literal_execute_params:
         # Lists, whose length decides about the text.
         return None
-    processes = {
-        name: bound.type.dialect_impl(dialect).bind_processor(dialect)
-        for name, bound in compiled.binds.items()
-    }
+    bound = {name: parameter for parameter, name in compiled.bind_names.items()}
     stated = compiled.construct_params(_check=False)
-    fixed = {
-        name: value if process is None else process(value)
-        for name, process in processes.items()
-        if name not in names
-        for value in (stated[name],)
+    processes = {
+        name: parameter.type.dialect_impl(dialect).bind_processor(dialect)
+        for name, parameter in bound.items()
     }
-    if not {*processes} - {*fixed} <= {*names} or any(compiled.binds[name].required for name in fixed):
-        return None
+    fixed = {}
+    for name in bound.keys() - {*names}:
+        if bound[name].required:
+            # SQLAlchemy says which value is missing.
+            return None
+        process = processes[name]
+        fixed[name] = stated[name] if process is None else process(stated[name])
     return Prepared(
         text=compiled.string,
         fixed=fixed,
@@ -145,10 +145,10 @@ def _prepare(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Prepar
 
 
 def _row_of(statement: Any, dialect: Dialect) -> Callable[[Sequence[Any]], Any] | None:
-    columns = list(getattr(statement, "exported_columns", ()))
-    if not columns:
+    if not statement.exported_columns:
         return None
-    made = _row_type(tuple(column.key or column.name for column in columns))
+    names, columns = zip(*statement.exported_columns.items(), strict=True)
+    made = _row_type(tuple(str(name) for name in names))
     processes = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
     if not any(processes):
         return made
