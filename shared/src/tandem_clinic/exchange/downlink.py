@@ -108,7 +108,7 @@ class _Batch:
         clinic = self._clinic
         for origin, sealed in sorted(self._received.items()):
             body = pb.RowBody(entries_received=sign_received(clinic.keys, origin, sealed))
-            log.stage(self._tx, clinic.uplink, body, at=clinic.now())
+            log.stage(self._tx, clinic.uplink, body, at=clinic.now(), urgent=False)
 
     def _opened(self, sealed: pb.SealedEntry) -> bytes:
         """The content, proven and readable, or the fault of whoever sealed it."""

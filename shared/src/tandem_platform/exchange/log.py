@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Select, Table, Update, and_, bindparam, select, update
+from sqlalchemy import Select, Table, Update, and_, bindparam, case, select, update
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, START, Position, body_hash, row_hash
@@ -34,6 +34,7 @@ class _Staged:
     episode_id: str | None
     permission_id: str | None
     at: datetime
+    urgent: bool
 
 
 @dataclass
@@ -53,8 +54,12 @@ def stage(
     entry_id: str | None = None,
     episode_id: str | None = None,
     permission_id: str | None = None,
+    urgent: bool = True,
 ) -> None:
-    """Append *body* to *log* when *tx* commits. The ids are for finding the row again, to void it."""
+    """Append *body* to *log* when *tx* commits. The ids are for finding the row again, to void it.
+
+    urgent: whether somebody waits for it. What nobody waits for goes a little later, with whatever else there is then.
+    """
     staging = tx.notes.get(_STAGED)
     if staging is None:
         staging = tx.notes[_STAGED] = _Staging()
@@ -67,6 +72,7 @@ def stage(
             episode_id,
             permission_id,
             at or datetime.now(UTC),
+            urgent,
         )
     )
 
@@ -95,6 +101,7 @@ def _append_staged(tx: Transaction) -> None:
         return
     tables = tables_of(tx.database.metadata)
     heads = _lock_heads(tx, sorted({row.log for row in staging.rows}))
+    urgent = dict.fromkeys(heads, 0)
     values = []
     for row in sorted(staging.rows, key=lambda staged: staged.log):
         before = heads[row.log]
@@ -104,6 +111,8 @@ def _append_staged(tx: Transaction) -> None:
             before.epoch, sequence, row_hash(row.log, before.epoch, sequence, before.hash, hash_of_body)
         )
         heads[row.log] = after
+        if row.urgent:
+            urgent[row.log] = sequence
         values.append(
             {
                 "log": row.log,
@@ -123,11 +132,19 @@ def _append_staged(tx: Transaction) -> None:
     tx.execute(
         _moving(tables.head),
         [
-            {"of": log, "to_epoch": at.epoch, "to": at.sequence, "with_hash": at.hash}
+            {
+                "of": log,
+                "to_epoch": at.epoch,
+                "to": at.sequence,
+                "with_hash": at.hash,
+                "urgent_to": urgent[log],
+            }
             for log, at in heads.items()
         ],
     )
-    tx.wake(ROWS, *heads)
+    awaited = [log for log, sequence in urgent.items() if sequence]
+    if awaited:
+        tx.wake(ROWS, *awaited)
 
 
 @cache
@@ -135,7 +152,14 @@ def _moving(head: Table) -> Update:
     return (
         update(head)
         .where(head.c.log == bindparam("of"))
-        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash"))
+        .values(
+            epoch=bindparam("to_epoch"),
+            sequence=bindparam("to"),
+            hash=bindparam("with_hash"),
+            urgent=case(
+                (head.c.urgent < bindparam("urgent_to"), bindparam("urgent_to")), else_=head.c.urgent
+            ),
+        )
     )
 
 

@@ -224,7 +224,7 @@ def note_received(tx: Transaction, recipient: str, received: EntriesReceived, no
                 counterpart_practice_id=counterpart,
             )
     # As the recipient signed it: the origin checks the signature itself.
-    log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now)
+    log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now, urgent=False)
 
 
 _EPISODES_OF = select(entry.c.entry_id, entry.c.episode_id).where(
