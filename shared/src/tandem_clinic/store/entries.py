@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, or_, select, tuple_, update
+from sqlalchemy import or_, select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
 from tandem_clinic.store.refusals import NotKnown
@@ -20,6 +20,7 @@ from tandem_clinic.store.vault import Vault
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 
 _OWN = "own_entry.content"
 _RECEIVED = "received_entry.content"
@@ -257,7 +258,7 @@ _KNOWN_RECEIVED = select(
     received_entry.c.entry_id,
     received_entry.c.state,
     (received_entry.c.content != b"").label("has_content"),
-).where(received_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+).where(among(received_entry.c.entry_id, "entries"))
 
 
 def remove_received(tx: Transaction, entry_ids: Collection[str]) -> None:
@@ -351,7 +352,7 @@ def forget(tx: Transaction, entry_ids: list[str]) -> None:
 
 
 _SUCCESSORS = select(received_entry.c.amends_entry_id, received_entry.c.labels).where(
-    received_entry.c.amends_entry_id.in_(bindparam("entries", expanding=True))
+    among(received_entry.c.amends_entry_id, "entries")
 )
 
 
@@ -429,9 +430,9 @@ _SENT = (
     )
     .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
     .join(episode, episode.c.episode_id == sealed_entry.c.episode_id)
-    .where(sealed_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+    .where(among(sealed_entry.c.entry_id, "entries"))
 )
-_WITH_RECEIPT = select(receipt.c.entry_id).where(receipt.c.entry_id.in_(bindparam("entries", expanding=True)))
+_WITH_RECEIPT = select(receipt.c.entry_id).where(among(receipt.c.entry_id, "entries"))
 
 
 def add_receipts(

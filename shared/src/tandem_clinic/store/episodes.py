@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from tandem_clinic.domain.episodes import Episode
@@ -13,6 +13,7 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.database import Lock
 from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 _COLUMNS = (
     episode.c.episode_id,
@@ -24,7 +25,7 @@ _COLUMNS = (
 )
 _OF_PATIENTS = (
     select(*_COLUMNS)
-    .where(episode.c.patient_id.in_(bindparam("patients", expanding=True)))
+    .where(among(episode.c.patient_id, "patients"))
     .order_by(episode.c.opened_at, episode.c.episode_id)
 )
 
@@ -95,7 +96,7 @@ def found(tx: Transaction, episode_ids: Collection[str]) -> dict[str, Episode]:
     return {row.episode_id: Episode(**row._mapping) for row in rows}
 
 
-_AMONG = select(*_COLUMNS).where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
+_AMONG = select(*_COLUMNS).where(among(episode.c.episode_id, "episodes"))
 
 
 def of_patient(tx: Transaction, patient_id: str) -> list[Episode]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, bindparam, literal, select, update
+from sqlalchemy import BigInteger, literal, select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
@@ -13,9 +13,10 @@ from tandem_clinic.store.vault import Vault
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 _IDENTITY = "patient.identity"
-_EXIST = select(patient.c.patient_id).where(patient.c.patient_id.in_(bindparam("ids", expanding=True)))
+_EXIST = select(patient.c.patient_id).where(among(patient.c.patient_id, "ids"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Row, select, update
 
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
@@ -13,6 +13,7 @@ from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import consent_answer, permission
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class PermissionRecord:
 _COLUMNS = tuple(permission.c[name] for name in PermissionRecord.__slots__)
 _OF_EPISODES = (
     select(*_COLUMNS)
-    .where(permission.c.episode_id.in_(bindparam("episodes", expanding=True)))
+    .where(among(permission.c.episode_id, "episodes"))
     .order_by(permission.c.starts_at, permission.c.permission_id)
 )
 

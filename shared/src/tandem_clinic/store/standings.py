@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from tandem_clinic.store.tables import command, episode, hub_referral, partner_key, partnership
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.lists import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +62,5 @@ _STANDING = (
         .label("last_queued"),
     )
     .join(partnership, partnership.c.partnership_id == episode.c.partnership_id, isouter=True)
-    .where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
+    .where(among(episode.c.episode_id, "episodes"))
 )

@@ -19,6 +19,7 @@ from tandem_platform.exchange.tables import tables_of
 from tandem_platform.ids import is_id
 from tandem_platform.storage.database import Transaction
 from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 
 _STAGED = "exchange.staged"
 
@@ -177,7 +178,7 @@ def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
 def _locking(head: Table) -> Select[Any]:
     return (
         select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash)
-        .where(head.c.log.in_(bindparam("logs", expanding=True)))
+        .where(among(head.c.log, "logs"))
         .order_by(head.c.log)
         .with_for_update()
     )

@@ -14,6 +14,7 @@ from tandem.audit.v1.audit_pb2 import AuditRecord
 from tandem_platform.audit.chain import NO_LINKS, Fact, Head, Link, extend, link_in, record_of
 from tandem_platform.storage.database import Transaction
 from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 from tandem_referral.store.tables import audit_head, audit_leaf, audit_record
 
 HUB = "hub"
@@ -87,7 +88,7 @@ _MOVING = (
 )
 _LOCKING = (
     select(audit_head)
-    .where(audit_head.c.chain.in_(bindparam("chains", expanding=True)))
+    .where(among(audit_head.c.chain, "chains"))
     .order_by(audit_head.c.chain)
     .with_for_update()
 )

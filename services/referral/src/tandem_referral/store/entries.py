@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, func, select, update
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
 from tandem_platform.exchange.log import acknowledged
@@ -14,6 +14,7 @@ from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_into, insert_rows
+from tandem_platform.storage.lists import among, among_rows
 from tandem_referral.store.permissions import Scope
 from tandem_referral.store.sync import SWEEPS, current_run
 from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
@@ -38,7 +39,7 @@ def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
     return {row.entry_id for row in tx.all(_KNOWN, entries=list(entry_ids))}
 
 
-_KNOWN = select(entry.c.entry_id).where(entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+_KNOWN = select(entry.c.entry_id).where(among(entry.c.entry_id, "entries"))
 
 
 def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
@@ -212,12 +213,7 @@ def _sweep_of(scope: Scope) -> Any:
 
 
 _SWEPT = (sweep.c.episode_id, sweep.c.discloser_practice_id, sweep.c.recipient_practice_id)
-_PENDING = (
-    select(*_SWEPT)
-    .where(tuple_(*_SWEPT).in_(bindparam("scopes", expanding=True)))
-    .order_by(*_SWEPT)
-    .with_for_update(read=True)
-)
+_PENDING = select(*_SWEPT).where(among_rows(_SWEPT, "scopes")).order_by(*_SWEPT).with_for_update(read=True)
 
 
 def of_scope(tx: Transaction, scope: Scope, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -301,7 +297,7 @@ _UNCONFIRMED = (
         ),
     )
     .where(
-        entry.c.entry_id.in_(bindparam("entries", expanding=True)),
+        among(entry.c.entry_id, "entries"),
         entry.c.origin_practice_id == bindparam("origin"),
         release.c.result.in_((RELEASED, VOIDED)),
         release.c.delivered_at.is_(None),
@@ -310,7 +306,7 @@ _UNCONFIRMED = (
 _CONFIRMING = (
     update(release)
     .where(
-        release.c.entry_id.in_(bindparam("entries", expanding=True)),
+        among(release.c.entry_id, "entries"),
         release.c.recipient_practice_id == bindparam("recipient"),
     )
     .values(delivered_at=bindparam("now"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
 from tandem_care.categories import Basis, Category, Effect, Purpose
@@ -13,6 +13,7 @@ from tandem_care.permission import Permission, PermissionState
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among_rows
 from tandem_referral.store.tables import permission, permission_version, practice, revocation, scope
 
 PENDING = "pending"
@@ -59,10 +60,7 @@ _ONE = select(scope.c.version).where(
 _LOCKING = _ONE.with_for_update()
 _KEY = (scope.c.episode_id, scope.c.discloser_practice_id, scope.c.recipient_practice_id)
 _LOCKING_SHARED = (
-    select(scope.c.version)
-    .where(tuple_(*_KEY).in_(bindparam("scopes", expanding=True)))
-    .order_by(*_KEY)
-    .with_for_update(read=True)
+    select(scope.c.version).where(among_rows(_KEY, "scopes")).order_by(*_KEY).with_for_update(read=True)
 )
 
 
@@ -156,16 +154,16 @@ def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Perm
     wanted = sorted(set(scopes))
     found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
     if wanted:
-        keys = [(each.episode_id, each.discloser, each.recipient) for each in wanted]
-        for row in tx.all(_IN_SCOPES, scopes=keys):
+        for row in tx.all(_IN_SCOPES, scopes=[each.key for each in wanted]):
             found[scope_of(row)].append(to_rule(row))
     return found
 
 
 _IN_SCOPES = select(permission).where(
-    tuple_(
-        permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id
-    ).in_(bindparam("scopes", expanding=True))
+    among_rows(
+        (permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id),
+        "scopes",
+    )
 )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Row, bindparam, func, select, update
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_into
+from tandem_platform.storage.lists import among
 from tandem_referral.store.tables import exchange, hub_state, practice_sync
 
 SWEEPS = "sweeps"
@@ -30,7 +31,7 @@ def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
 HAS_CAUGHT_UP = practice_sync.c.caught_up_in_run == current_run
 """Of a practice's row: it has synced and replayed in this run of the hub."""
 _CAUGHT_UP = select(practice_sync.c.practice_id).where(
-    practice_sync.c.practice_id.in_(bindparam("practices", expanding=True)), HAS_CAUGHT_UP
+    among(practice_sync.c.practice_id, "practices"), HAS_CAUGHT_UP
 )
 
 

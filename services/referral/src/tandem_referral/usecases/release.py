@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import or_, select
 
 from tandem.directory.v1.directory_pb2 import Practice
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
@@ -16,6 +16,7 @@ from tandem_platform.exchange.rows import downlink
 from tandem_platform.rpc import words
 from tandem_platform.sealing import has_wrap_for, without_wraps_but
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.lists import among
 from tandem_referral.domain.release import PARTIES_CATCHING_UP, Outcome, Result, outcome_of
 from tandem_referral.store import audit, entries, permissions
 from tandem_referral.store import sync as syncs
@@ -260,7 +261,7 @@ _LIVE = (
     select(referral.c.referral_id)
     .where(
         referral.c.episode_id == episode.c.episode_id,
-        referral.c.state.in_([state.value for state in OPEN]),
+        or_(*(referral.c.state == state.value for state in OPEN)),
     )
     .exists()
 )
@@ -268,14 +269,14 @@ _LIVE = (
 _EPISODES_HELD = (
     select(episode.c.episode_id, partnership.c.state, _LIVE.label("live"))
     .join(partnership, partnership.c.partnership_id == episode.c.partnership_id)
-    .where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
+    .where(among(episode.c.episode_id, "episodes"))
     .order_by(partnership.c.partnership_id)
     .with_for_update(read=True, of=partnership)
 )
 _PRACTICES = (
     select(practice.c.practice_id, practice.c.profile, syncs.HAS_CAUGHT_UP.label("caught_up"))
     .join(practice_sync, practice_sync.c.practice_id == practice.c.practice_id, isouter=True)
-    .where(practice.c.practice_id.in_(bindparam("practices", expanding=True)))
+    .where(among(practice.c.practice_id, "practices"))
 )
 
 
