@@ -81,6 +81,5 @@ def _among_rows_sqlite(element: among_rows, compiler: SQLCompiler, **kw: Any) ->
 def _among_rows_postgresql(element: among_rows, compiler: SQLCompiler, **kw: Any) -> str:
     *columns, rows = (compiler.process(part, **kw) for part in element.clauses)
     parts = ", ".join(f"part ->> {place}" for place in range(len(columns)))
-    return (
-        f"({', '.join(columns)}) IN (SELECT {parts} FROM jsonb_array_elements(CAST({rows} AS jsonb)) AS part)"
-    )
+    elements = f"jsonb_array_elements(CAST({rows} AS jsonb))"
+    return f"({', '.join(columns)}) IN (SELECT {parts} FROM {elements} AS part)"  # noqa: S608 - compiled parts

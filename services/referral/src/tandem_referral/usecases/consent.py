@@ -96,7 +96,8 @@ def grant(tx: Transaction, wanted: Permission, by: str, now: datetime, *, base: 
     action = "denied" if made.effect == EFFECT_DENY else "granted"
     _account(tx, made, action, now)
     _tell(tx, made, now)
-    if made.state == "active" and made.effect == EFFECT_PERMIT:
+    # With the base permissions their episode begins: there is nothing yet that could be released.
+    if made.state == "active" and made.effect == EFFECT_PERMIT and not base:
         entries.ask_sweep(tx, scope, now)
     visibility.review(tx, scope, now)
     return made
