@@ -71,12 +71,16 @@ class Transaction:
         try:
             if many:
                 cursor.executemany(statement, parameters)
-                return ()
-            cursor.execute(statement, parameters)
-            return () if cursor.description is None else list(cursor.fetchall())
+            else:
+                cursor.execute(statement, parameters)
+            rows = () if many or cursor.description is None else list(cursor.fetchall())
         except Exception as fault:
             self._raise(fault, statement)
             raise
+        if listeners := self.connection.dispatch.after_cursor_execute:
+            # Whoever observes statements hears of these as of all others.
+            listeners(self.connection, cursor, statement, parameters, None, many)
+        return rows
 
     def _raise(self, fault: Exception, statement: str) -> None:
         dialect = self.connection.dialect
