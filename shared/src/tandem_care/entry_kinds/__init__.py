@@ -14,7 +14,7 @@ from tandem_care.entry_kinds.arrangements import (
     Message,
     ReferralNote,
 )
-from tandem_care.entry_kinds.clearance import DosingClearance, Guard, GuardState
+from tandem_care.entry_kinds.clearance import DosingClearance, DosingStart, Guard, GuardState
 from tandem_care.entry_kinds.content import (
     KINDS,
     Code,
@@ -25,6 +25,7 @@ from tandem_care.entry_kinds.content import (
     Note,
     Phone,
     Sessions,
+    Version,
     Words,
     Zone,
     from_input,
@@ -48,14 +49,16 @@ from tandem_care.entry_kinds.dosing import (
     VitalsMoment,
 )
 from tandem_care.entry_kinds.evaluation import (
+    ConsentPoint,
     Diagnosis,
     DiagnosisSummary,
     LabResult,
     ResultFlag,
     ScreeningReason,
     ScreeningResult,
+    TreatmentConsent,
 )
-from tandem_care.entry_kinds.guarded import SensitiveSummary, SensitiveTopic, SubstanceUseSummary
+from tandem_care.entry_kinds.guarded import MisuseCheck, SensitiveSummary, SensitiveTopic, SubstanceUseSummary
 from tandem_care.entry_kinds.measures import (
     SAFETY_SIGNAL_TEXT,
     Course,
@@ -76,7 +79,17 @@ from tandem_care.entry_kinds.medication import (
     MedicationList,
     Place,
     Prescription,
+    RemsEnrolment,
     Route,
+)
+from tandem_care.entry_kinds.monitoring import (
+    CheckFinding,
+    CheckSubject,
+    DoseDecision,
+    DoseFeedback,
+    DoseWish,
+    MaintenanceCheck,
+    MonitoringForm,
 )
 from tandem_care.entry_kinds.person import (
     ContactChannel,
@@ -86,6 +99,7 @@ from tandem_care.entry_kinds.person import (
     Representative,
     SafeContact,
 )
+from tandem_care.entry_kinds.planned import CoursePlan, ItemKind, PlannedItem, WallClock
 from tandem_care.entry_kinds.therapy import (
     HomeworkPractice,
     IntegrationKind,
@@ -109,18 +123,26 @@ __all__ = [
     "Arrangement",
     "Attendant",
     "BloodPressure",
+    "CheckFinding",
+    "CheckSubject",
     "Code",
+    "ConsentPoint",
     "ContactChannel",
     "Content",
     "Course",
+    "CoursePlan",
     "CoveragePayment",
     "CoverageStatus",
     "Diagnosis",
     "DiagnosisSummary",
     "Dose",
+    "DoseDecision",
+    "DoseFeedback",
     "DoseUnit",
+    "DoseWish",
     "DosingClearance",
     "DosingSession",
+    "DosingStart",
     "DrivingProhibition",
     "Drug",
     "Effect",
@@ -133,15 +155,19 @@ __all__ = [
     "IntegrationKind",
     "IntegrationSummary",
     "ItemAnswer",
+    "ItemKind",
     "LabResult",
     "Line",
     "Logistics",
+    "MaintenanceCheck",
     "Medication",
     "MedicationHoldInstruction",
     "MedicationList",
     "Message",
     "Minutes",
+    "MisuseCheck",
     "ModalityFrequency",
+    "MonitoringForm",
     "Name",
     "Note",
     "ObservedEffect",
@@ -149,10 +175,12 @@ __all__ = [
     "PersonToCall",
     "Phone",
     "Place",
+    "PlannedItem",
     "PreparationSummary",
     "Prescription",
     "Readiness",
     "ReferralNote",
+    "RemsEnrolment",
     "Representative",
     "Respondent",
     "ResultFlag",
@@ -171,9 +199,12 @@ __all__ = [
     "SessionTimes",
     "Sessions",
     "SubstanceUseSummary",
+    "TreatmentConsent",
     "TreatmentPlan",
+    "Version",
     "Vitals",
     "VitalsMoment",
+    "WallClock",
     "Words",
     "Zone",
     "from_input",

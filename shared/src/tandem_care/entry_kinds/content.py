@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, TypeVar
-from zoneinfo import ZoneInfo
 
+from tandem_care import local_time
 from tandem_care.categories import Category
 from tandem_care.codec import Between, Part, Text, read_document, write_document
 from tandem_care.errors import Invalid
@@ -19,6 +19,7 @@ Phone = Annotated[str, Text(40, pattern=r"\+?[0-9][0-9 ().x-]{3,}", needs="must 
 Zone = Annotated[str, Text(60, pattern=r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)*", needs="must be an IANA time zone")]
 Minutes = Annotated[int, Between(0, 24 * 60)]
 Sessions = Annotated[int, Between(1, 200)]
+Version = Annotated[int, Between(1, 10_000)]
 
 
 class Content(Part):
@@ -85,11 +86,11 @@ def after(field: str, later: Moment | None, earlier: Moment | None, than: str) -
         raise Invalid(field, f"must not be before {than}")
 
 
-def known_zone(field: str, name: str) -> ZoneInfo:
+def known_zone(field: str, name: str) -> None:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise Invalid(field, "must be an IANA time zone, such as America/Denver") from None
+        local_time.zone(name)
+    except Invalid as fault:
+        raise Invalid(field, fault.message) from None
 
 
 KINDS: Final[Mapping[str, type[Content]]] = MappingProxyType(_DECLARED)

@@ -1,10 +1,11 @@
 """A dose as it was given, what was measured around it, and what went wrong."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
+from tandem_care import local_time
 from tandem_care.categories import Category
 from tandem_care.codec import Between, Part
 from tandem_care.entry_kinds.content import (
@@ -142,9 +143,8 @@ class DosingSession(Content):
         ended_at = self.ended_at or self.started_at
         if self.drug is Drug.RACEMIC_KETAMINE:
             return DrivingProhibition(ended_at + timedelta(hours=self.rest_hours), after_sleep=False)
-        zone = known_zone("time_zone", self.time_zone)
-        next_day = ended_at.astimezone(zone).date() + timedelta(days=1)
-        return DrivingProhibition(datetime.combine(next_day, time(), zone).astimezone(UTC), after_sleep=True)
+        today = local_time.day_of(ended_at, self.time_zone)
+        return DrivingProhibition(local_time.end_of(today, self.time_zone), after_sleep=True)
 
 
 @entry_kind("vitals", Category.MEDICATION_MONITORING)

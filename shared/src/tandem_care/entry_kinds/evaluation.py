@@ -8,6 +8,7 @@ from tandem_care import screening
 from tandem_care.categories import Category
 from tandem_care.codec import Part
 from tandem_care.entry_kinds.content import Code, Content, Line, Name, Note, Words, after, entry_kind
+from tandem_care.entry_kinds.medication import Drug
 from tandem_care.errors import Invalid
 
 
@@ -82,3 +83,41 @@ class LabResult(Content):
     reference_range: Name | None = None
     flag: ResultFlag | None = None
     collected_at: datetime
+
+
+class ConsentPoint(StrEnum):
+    """What a patient is told before agreeing to be treated."""
+
+    EXPERIMENTAL = "experimental"
+    OFF_LABEL = "off-label"
+    RISKS = "risks"
+    LIMITS = "limits"
+    ALTERNATIVES = "alternatives"
+
+
+@entry_kind("treatment-consent", Category.TREATMENT_PLAN)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreatmentConsent(Content):
+    """The patient's agreement to be treated: a record of its own, and no permission to share anything."""
+
+    drug: Drug
+    explained: tuple[ConsentPoint, ...]
+    signed_at: datetime
+    signed_by: Name
+    taken_by: Name
+    expires_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+
+    def agree(self) -> None:
+        after("expires_at", self.expires_at, self.signed_at, "signed_at")
+        after("withdrawn_at", self.withdrawn_at, self.signed_at, "signed_at")
+        if len(set(self.explained)) != len(self.explained):
+            raise Invalid("explained", "names a point twice")
+        for needed in (ConsentPoint.RISKS, ConsentPoint.LIMITS):
+            if needed not in self.explained:
+                raise Invalid("explained", f"must include {needed}")
+
+    def in_force(self, at: datetime) -> bool:
+        over = self.expires_at is not None and self.expires_at <= at
+        withdrawn = self.withdrawn_at is not None and self.withdrawn_at <= at
+        return self.signed_at <= at and not over and not withdrawn

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tandem_care.categories import Category
 from tandem_care.codec import Between, Part
-from tandem_care.entry_kinds.content import Content, Line, Name, Note, Sessions, after, entry_kind
+from tandem_care.entry_kinds.content import Code, Content, Line, Name, Note, Sessions, after, entry_kind
 from tandem_care.errors import Invalid
 
 
@@ -115,3 +115,20 @@ class MedicationHoldInstruction(Content):
 
     def agree(self) -> None:
         after("resume_at", self.resume_at, self.hold_from, "hold_from")
+
+
+@entry_kind("rems-enrolment", Category.MEDICATION_MONITORING)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemsEnrolment(Content):
+    """That the patient is enrolled in the safety programme of a drug (SPRAVATO REMS: before the first dose)."""
+
+    program: Code
+    enrolled_on: date
+    ended_on: date | None = None
+    recorded_by: Name
+
+    def agree(self) -> None:
+        after("ended_on", self.ended_on, self.enrolled_on, "enrolled_on")
+
+    def in_force(self, day: date) -> bool:
+        return self.enrolled_on <= day and (self.ended_on is None or day < self.ended_on)

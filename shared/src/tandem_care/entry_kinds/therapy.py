@@ -14,6 +14,7 @@ from tandem_care.entry_kinds.content import (
     Name,
     Note,
     Sessions,
+    Version,
     Words,
     after,
     entry_kind,
@@ -21,10 +22,11 @@ from tandem_care.entry_kinds.content import (
 from tandem_care.errors import Invalid
 
 
-@entry_kind("treatment-plan", Category.TREATMENT_PLAN)
+@entry_kind("treatment-plan", Category.TREATMENT_PLAN, version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreatmentPlan(Content):
     pathway: Code
+    pathway_version: Version | None = None
     goals: tuple[Note, ...]
     intentions: tuple[Note, ...] = ()
     sessions_planned: Sessions | None = None
