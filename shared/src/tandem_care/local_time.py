@@ -22,9 +22,16 @@ def instant(day: date, at: time, time_zone: str) -> datetime:
     """The instant at which clocks there show *day* and *at*, in UTC.
 
     A time that the clocks skip is taken as if they had not: as much later as they jump.
-    Of a time that they show twice, the first is meant.
+    Of a time that they show twice, the first is meant, unless *at* has its fold set.
     """
-    return datetime.combine(day, at.replace(tzinfo=None, fold=0), zone(time_zone)).astimezone(UTC)
+    moment = datetime.combine(day, at.replace(tzinfo=None), zone(time_zone))
+    if moment.fold and moment.utcoffset() != moment.replace(fold=0).utcoffset() and _skipped(moment):
+        moment = moment.replace(fold=0)
+    return moment.astimezone(UTC)
+
+
+def _skipped(moment: datetime) -> bool:
+    return moment.replace(fold=0).astimezone(UTC).astimezone(moment.tzinfo).time() != moment.time()
 
 
 def wall(moment: datetime, time_zone: str) -> datetime:

@@ -1,7 +1,7 @@
 """The dated plan of a course, as both practices see it."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -56,10 +56,14 @@ class PlannedItem(Part):
     """The dose that this item hangs on, before or after it."""
     day: date
     at: WallClock
+    again: bool = False
+    """The second time that clocks there show it, in the night when they go back."""
     time_zone: Zone
     minutes: Minutes = 0
     earliest_at: datetime
     latest_at: datetime
+    moved: bool = False
+    """Put there by hand: keeps its distance from the dose when the dose moves."""
     held_at: datetime | None = None
 
     def agree(self) -> None:
@@ -69,7 +73,13 @@ class PlannedItem(Part):
     @property
     def starts_at(self) -> datetime:
         """Aware, in UTC. On a day when the clock skips that time, it is as much later as the clock jumps."""
-        return local_time.instant(self.day, time.fromisoformat(self.at), self.time_zone)
+        return local_time.instant(
+            self.day, time.fromisoformat(self.at).replace(fold=self.again), self.time_zone
+        )
+
+    @property
+    def ends_at(self) -> datetime:
+        return self.starts_at + timedelta(minutes=self.minutes)
 
 
 @entry_kind("course-plan", Category.TREATMENT_PLAN)

@@ -128,7 +128,7 @@ class Limit(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase(Part):
-    """A stretch of sessions with one rhythm. ``every_days`` is the usual one, ``densest`` what is allowed."""
+    """A stretch of sessions with one rhythm: usually so many days apart, and never denser than allowed."""
 
     code: Code
     fewest: Sessions
@@ -143,7 +143,7 @@ class Phase(Part):
         if not self.densest:
             raise Invalid("densest", "name at least one limit")
         for limit in self.densest:
-            if 1 + (limit.days - 1) // self.every_days > limit.doses:
+            if limit.doses == 1 and self.every_days < limit.days:
                 raise Invalid("every_days", "is denser than the densest schedule")
 
 
