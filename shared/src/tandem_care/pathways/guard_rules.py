@@ -14,6 +14,8 @@ Days = Annotated[int, Between(0, 730)]
 
 
 class GuardCode(StrEnum):
+    CLEARANCE = "dosing-clearance"
+    """Asked at the start of every session; a file does not list it."""
     THERAPIST = "therapist-on-episode"
     PREPARATION = "preparation-done"
     CONSENT = "treatment-consent"
@@ -85,6 +87,8 @@ class GuardRule(Part):
     beyond: Beyond | None = None
 
     def agree(self) -> None:
+        if self.guard is GuardCode.CLEARANCE:
+            raise Invalid("guard", "is asked of every session and not listed")
         own = _SETTINGS.get(self.guard, frozenset())
         for setting in ("systolic", "diastolic", "valid_minutes", "valid_days", "beyond"):
             given = getattr(self, setting) is not None
