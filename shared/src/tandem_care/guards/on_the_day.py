@@ -46,7 +46,7 @@ def blood_pressure(case: Case) -> Verdict | None:
 
 
 def fasting(case: Case) -> Verdict | None:
-    wanted = case.pathway.medicine(case.session.drug).fasting
+    wanted = next((each.fasting for each in case.pathway.medicines if each.drug is case.session.drug), None)
     if wanted is None:
         return passes("No fasting is asked for.")
     for last, minutes, what in (
