@@ -24,7 +24,7 @@ def instant(day: date, at: time, time_zone: str) -> datetime:
     A time that the clocks skip is taken as if they had not: as much later as they jump.
     Of a time that they show twice, the first is meant, unless *at* has its fold set.
     """
-    moment = datetime.combine(day, at.replace(tzinfo=None), zone(time_zone))
+    moment = datetime.combine(day, at, zone(time_zone))
     if moment.fold and moment.utcoffset() != moment.replace(fold=0).utcoffset() and _skipped(moment):
         moment = moment.replace(fold=0)
     return moment.astimezone(UTC)

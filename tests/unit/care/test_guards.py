@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pytest
@@ -55,8 +56,23 @@ WAYS = [
 ]
 
 
-def a_plan(pathway: Pathway, pace: Pace = Pace.DENSEST, **changes: Any) -> Plan:
-    return instantiate(pathway, date(2026, 3, 2), DENVER, CHICAGO, pace=pace, **changes)
+@cache
+def a_plan(
+    pathway: Pathway,
+    drug: Drug | None = None,
+    route: Route | None = None,
+    place: Place | None = None,
+) -> Plan:
+    return instantiate(
+        pathway,
+        date(2026, 3, 2),
+        DENVER,
+        CHICAGO,
+        drug=drug,
+        route=route,
+        place=place,
+        pace=Pace.DENSEST,
+    )
 
 
 @pytest.mark.parametrize(("pathway", "medicine", "route", "place"), WAYS)

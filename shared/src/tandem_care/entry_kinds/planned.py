@@ -73,9 +73,8 @@ class PlannedItem(Part):
     @property
     def starts_at(self) -> datetime:
         """Aware, in UTC. On a day when the clock skips that time, it is as much later as the clock jumps."""
-        return local_time.instant(
-            self.day, time.fromisoformat(self.at).replace(fold=self.again), self.time_zone
-        )
+        at = time.fromisoformat(self.at)
+        return local_time.instant(self.day, at.replace(fold=1) if self.again else at, self.time_zone)
 
     @property
     def ends_at(self) -> datetime:

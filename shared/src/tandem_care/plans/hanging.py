@@ -77,8 +77,7 @@ class _Hanger:
             dose = next(each for each in self.doses if each.item == new.follows)
             shift = dose.day - self._old[new.follows].day
         wished = replace(put(new, old.day + shift, time.fromisoformat(old.at)), moved=True)
-        fits = wished.earliest_at <= wished.starts_at < wished.latest_at
-        return wished if fits and self.plan.site_of(new.kind).is_open(wished.day) else new
+        return new if any(self.plan.faults_of_time(wished)) else wished
 
     def _preparations(self) -> Iterator[PlannedItem]:
         rule = self.plan.pathway.preparation
@@ -202,12 +201,10 @@ def _placed(
     """On the first open day between its limits at *at*, or the last; at its earliest, if there is none."""
     first_day = local_time.day_of(item.earliest_at, site.time_zone)
     last_day = local_time.day_of(item.latest_at, site.time_zone)
-    fitting = [
-        moved
-        for day in site.open_days(first_day, last_day)
-        if item.earliest_at <= (moved := put(item, day, at)).starts_at < item.latest_at
-        and not any(overlap(moved, each) for each in besides)
-    ]
-    if fitting:
-        return fitting[-1 if last else 0]
+    days = list(site.open_days(first_day, last_day))
+    for day in reversed(days) if last else days:
+        placed = put(item, day, at)
+        fits = item.earliest_at <= placed.starts_at < item.latest_at
+        if fits and not any(overlap(placed, each) for each in besides):
+            return placed
     return put_at(item, item.earliest_at)

@@ -11,6 +11,7 @@ from tandem_care.plans.hanging import follow, hung
 from tandem_care.plans.plan import Fault, Plan, put, put_at
 
 _LOOK_AHEAD: Final = 60
+_LOOK_AROUND: Final = 14
 
 
 def moved(plan: Plan, item: str, day: date, at: time | None = None, *, later_too: bool = False) -> Plan:
@@ -23,12 +24,10 @@ def moved(plan: Plan, item: str, day: date, at: time | None = None, *, later_too
     if target.held_at is not None:
         raise NotAllowed("HELD", f"{item} has been held.", "Correct its record instead.")
     at = at or time.fromisoformat(target.at)
-    known = set(plan.faults())
-    made = _made(plan, target, day, at, later_too)
-    for fault in made.faults():
-        if fault not in known:
-            raise NotAllowed(fault.rule, fault.reason, _way_out(plan, target, day, at, fault))
-    return made
+    found = _tried(plan, target, day, at, later_too)
+    if isinstance(found, Fault):
+        raise NotAllowed(found.rule, found.reason, _way_out(plan, target, day, at, found))
+    return found
 
 
 def held(plan: Plan, item: str, at: datetime, time_zone: str | None = None) -> Plan:
@@ -45,13 +44,20 @@ def held(plan: Plan, item: str, at: datetime, time_zone: str | None = None) -> P
     return _rehung(plan, done)
 
 
-def _made(plan: Plan, target: PlannedItem, day: date, at: time, later_too: bool) -> Plan:
-    if target.kind is not ItemKind.DOSE:
-        return _rehung(plan, replace(put(target, day, at), moved=True))
-    doses = [put(target, day, at) if dose.item == target.item else dose for dose in plan.doses]
-    if later_too:
-        doses = _later_moved(plan, doses, target, day - target.day)
-    return hung(plan, doses)
+def _tried(plan: Plan, target: PlannedItem, day: date, at: time, later_too: bool) -> Plan | Fault:
+    """The new plan, or the first fault that it has and *plan* had not."""
+    if target.kind is ItemKind.DOSE:
+        doses = [put(target, day, at) if dose.item == target.item else dose for dose in plan.doses]
+        if later_too:
+            doses = _later_moved(plan, doses, target, day - target.day)
+        made = hung(plan, doses)
+    else:
+        wished = replace(put(target, day, at), moved=True)
+        for fault in plan.faults_of_time(wished):
+            return fault
+        made = _rehung(plan, wished)
+    before = set(plan.faults())
+    return next((fault for fault in made.faults() if fault not in before), made)
 
 
 def _rehung(plan: Plan, changed: PlannedItem) -> Plan:
@@ -83,10 +89,9 @@ def _later_moved(
 
 
 def _way_out(plan: Plan, target: PlannedItem, day: date, at: time, fault: Fault) -> str:
-    """The nearest later day that would be accepted, if there is one soon."""
-    known = set(plan.faults())
-    for number in range(1, _LOOK_AHEAD + 1):
-        later = day + timedelta(days=number)
-        if later != target.day and set(_made(plan, target, later, at, False).faults()) <= known:
-            return f"{fault.way_out} {later} would fit."
+    """With the nearest day that would be accepted, if there is one besides that on which it lies."""
+    for number in range(1, _LOOK_AROUND + 1):
+        for near in (day + timedelta(days=number), day - timedelta(days=number)):
+            if near != target.day and isinstance(_tried(plan, target, near, at, False), Plan):
+                return f"{fault.way_out} {near} would fit."
     return fault.way_out

@@ -87,13 +87,14 @@ class Plan:
     def _faults(self) -> Iterator[Fault]:
         for each in self.items:
             if each.held_at is None:
-                yield from self._of_time(each)
+                yield from self.faults_of_time(each)
                 if each.kind is ItemKind.DOSE:
                     yield from self._of_density(each)
         yield from self._of_overlap()
         yield from self._of_order()
 
-    def _of_time(self, each: PlannedItem) -> Iterator[Fault]:
+    def faults_of_time(self, each: PlannedItem) -> Iterator[Fault]:
+        """What is wrong with when *each* is, whether it is in the plan or only wished for."""
         if each.kind in _NEEDS_AN_OPEN_DAY and not self.site_of(each.kind).is_open(each.day):
             yield Fault(
                 each.item, "CLOSED_DAY", f"{each.day} is a closed day there.", "Choose a day that is open."
@@ -135,7 +136,7 @@ class Plan:
                 dose.item,
                 "DENSEST_SCHEDULE",
                 f"{dose.day} is too close to another dose: the pathway allows {in_words(broken)}.",
-                "Choose a later day, or move the later doses too.",
+                "Choose another day, or move the later doses too.",
             )
 
     def _of_overlap(self) -> Iterator[Fault]:
