@@ -180,14 +180,14 @@ def to_the_minute(at: time) -> time:
     return at.replace(second=0, microsecond=0, fold=0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(plans())
 def test_no_plan_breaks_the_rules_of_its_pathway(plan):
     assert list(broken_rules(plan)) == []
     assert plan.faults() == ()
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(plans(), st.data())
 def test_a_moved_plan_breaks_none_either_or_says_why_not(plan, data):
     for _ in range(data.draw(st.integers(1, 3))):
@@ -207,7 +207,7 @@ def test_a_moved_plan_breaks_none_either_or_says_why_not(plan, data):
         plan = after
 
 
-@settings(max_examples=40)
+@settings(max_examples=80)
 @given(plans(), st.data())
 def test_whatever_is_held_is_recorded_and_what_hangs_on_it_counts_from_there(plan, data):
     dose = data.draw(st.sampled_from(plan.doses))
