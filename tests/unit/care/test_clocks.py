@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from support.care_courses import DOSE as DOSE_GIVEN
 from support.care_courses import a_pressure, an_integration
 from support.care_examples import a_dosing_session
 from tandem_care import clocks
@@ -18,6 +19,7 @@ from tandem_care.clocks import (
     IntegrationStanding,
     Standing,
     asks,
+    awaiting_decision,
     days_to_book,
     debrief_standing,
     form_due_by,
@@ -358,6 +360,44 @@ def test_a_check_shows_two_weeks_ahead_and_is_overdue_after_its_day(now, expecte
     due = next_check(BLADDER, [a_dose(utc(1, 5, 16))], [])
     assert due is not None
     assert due.standing(now) is expected
+
+
+# What the therapist says of a dose
+
+
+def a_feedback(
+    wish: kinds.DoseWish, given_at: datetime, dose_at: datetime = DOSE.started_at
+) -> kinds.DoseFeedback:
+    return kinds.DoseFeedback(
+        dosing_session_at=dose_at,
+        wish=wish,
+        note="Too deep to talk.",
+        given_at=given_at,
+        given_by="Lena Fischer",
+    )
+
+
+def a_decision(decided_at: datetime, dose_at: datetime = DOSE.started_at) -> kinds.DoseDecision:
+    return kinds.DoseDecision(
+        dosing_session_at=dose_at,
+        decision=kinds.DoseWish.LOWER,
+        next_dose=DOSE_GIVEN,
+        reason="So that there is room to talk.",
+        decided_at=decided_at,
+        decided_by="Dr. Imani Wells",
+    )
+
+
+def test_a_wish_for_another_dose_waits_until_the_prescriber_decides():
+    next_day, later = DOSE.started_at + DAY, DOSE.started_at + 2 * DAY
+    lower, keep = a_feedback(kinds.DoseWish.LOWER, next_day), a_feedback(kinds.DoseWish.KEEP, next_day)
+    assert awaiting_decision([keep, lower], [], later) == (lower,)
+    assert awaiting_decision([lower], [], next_day - INSTANT) == ()
+    assert awaiting_decision([lower], [a_decision(next_day)], later) == ()
+    assert awaiting_decision([lower], [a_decision(next_day - INSTANT)], later) == (lower,)
+    assert awaiting_decision([lower], [a_decision(later)], later - INSTANT) == (lower,)
+    other = DOSE.started_at - 7 * DAY
+    assert awaiting_decision([lower], [a_decision(later, other)], later) == (lower,)
 
 
 # Scales

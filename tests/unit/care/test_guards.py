@@ -78,7 +78,7 @@ def a_plan(
 @pytest.mark.parametrize(("pathway", "medicine", "route", "place"), WAYS)
 def test_the_densest_schedule_passes_every_guard_without_a_word(pathway, medicine, route, place):
     plan = a_plan(pathway, drug=medicine.drug, route=route, place=place)
-    begun = []
+    begun: list[kinds.DosingStart] = []
     for dose in plan.doses:
         session = session_of(plan, dose.item, DOSE)
         signed_at = session.at - timedelta(minutes=30)

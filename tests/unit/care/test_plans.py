@@ -390,6 +390,17 @@ def test_what_does_not_fit_is_refused_by_its_rule(item, day, rule):
     assert refusal.value.way_out
 
 
+def test_the_patient_is_not_in_two_sessions_at_once():
+    plan = instantiate(TWO, MONDAY, DENVER)
+    assert plan.item("dose-2").day == date(2026, 3, 10)
+    for at in (time(8, 30), time(9), time(10, 29)):
+        with pytest.raises(NotAllowed) as refusal:
+            moved(plan, "integration-1", date(2026, 3, 10), at)
+        assert refusal.value.rule == "OVERLAP"
+    for at in (time(8, 10), time(10, 30)):
+        assert moved(plan, "integration-1", date(2026, 3, 10), at).faults() == ()
+
+
 def test_integration_comes_before_the_next_dose_where_the_pathway_says_so():
     plan = instantiate(FOUR, MONDAY, DENVER, pace=Pace.DENSEST)
     assert days_of(plan)[:2] == ["03-03", "03-06"]

@@ -195,11 +195,11 @@ def test_a_scale_says_what_level_of_risk_it_points_to_and_missing_answers_hide_n
         (("reliable = 6", "reliable = 6.5"), "scales[0].thresholds[0].reliable"),
     ],
 )
-def test_a_file_of_scales_that_is_wrong_is_refused_by_field(broken, field):
+def test_a_file_of_scales_that_is_wrong_is_refused_by_field(broken: tuple[str, str], field: str):
     text = resources.files("tandem_care.scales").joinpath("instruments.toml").read_text("utf-8")
     assert broken[0] in text
     with pytest.raises(Invalid) as refusal:
-        read_scales(text.replace(*broken, 1))
+        read_scales(text.replace(broken[0], broken[1], 1))
     assert refusal.value.field == field
 
 

@@ -1,5 +1,6 @@
 """What falls due around doses, and when: pure functions of what happened and of the time it is now."""
 
+from tandem_care.clocks.feedback import awaiting_decision
 from tandem_care.clocks.forms import form_due_by, form_standing
 from tandem_care.clocks.given import Given, Standing, given, standing
 from tandem_care.clocks.integration import (
@@ -25,6 +26,7 @@ __all__ = [
     "Standing",
     "Waiting",
     "asks",
+    "awaiting_decision",
     "days_to_book",
     "debrief_standing",
     "form_due_by",
