@@ -230,6 +230,19 @@ def test_whatever_is_held_is_recorded_and_what_hangs_on_it_counts_from_there(pla
         moved(after, dose.item, dose.day + DAY)
 
 
+@settings(max_examples=80)
+@given(plans(), st.data())
+def test_what_is_held_as_planned_moves_nothing(plan, data):
+    items = sorted(data.draw(st.sets(st.sampled_from([each.item for each in plan.items]), min_size=1)))
+    after = plan
+    for item in items:
+        after = held(after, item, after.item(item).starts_at)
+    assert [(each.item, each.starts_at) for each in after.items] == [
+        (each.item, each.starts_at) for each in plan.items
+    ]
+    assert after.faults() == ()
+
+
 TWO = shipped().of("two-practice-course")
 RETREAT = shipped().of("retreat-intensive")
 FOUR = shipped().of("four-to-eight-sessions")

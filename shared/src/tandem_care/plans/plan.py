@@ -145,11 +145,12 @@ class Plan:
                 if other.starts_at >= each.ends_at:
                     break
                 if overlap(each, other):
+                    # Named is the one that can better give way: neither what was held, nor a dose.
+                    stays, yields = sorted(
+                        (each, other), key=lambda item: (item.held_at is None, item.kind is not ItemKind.DOSE)
+                    )
                     yield Fault(
-                        other.item if other.kind is not ItemKind.DOSE else each.item,
-                        "OVERLAP",
-                        f"It overlaps with {each.item if other.kind is not ItemKind.DOSE else other.item}.",
-                        "Choose another time.",
+                        yields.item, "OVERLAP", f"It overlaps with {stays.item}.", "Choose another time."
                     )
 
     def _of_order(self) -> Iterator[Fault]:
@@ -203,12 +204,11 @@ def plan_of(
 
 
 def overlap(one: PlannedItem, other: PlannedItem) -> bool:
-    """Whether the patient would have to be in two sessions at once. What was held is past all changing."""
+    """Whether the patient would have to be in two sessions at once. Two that were held are past all changing."""
     return (
         {one.kind, other.kind} <= _WITH_THE_PATIENT
         and one.item != other.item
-        and one.held_at is None
-        and other.held_at is None
+        and (one.held_at is None or other.held_at is None)
         and one.starts_at < other.ends_at
         and other.starts_at < one.ends_at
     )
