@@ -53,6 +53,8 @@ _AFTER_A_RESTORE = (
     "PERMISSION_NOT_FOUND",
     "ENTRY_NOT_FOUND",
 )
+NOTHING_TO_SHARE = ("EPISODE_CLOSED", "PATIENT_NOT_LINKED", "EPISODE_NOT_FOUND")
+"""Why nothing may be granted on an episode: it is over, or not taken in, or not there yet."""
 _FEED, _SWEEPER, _RELAY = 0, 1, 4
 """Places among the hub's parts."""
 _CLINIC_FEED = 5
@@ -81,7 +83,7 @@ class People:
     def clinic(self, name: str) -> SimulatedClinic:
         return self.network.clinics[name]
 
-    def _attempt(self, name: str, work: Callable[[], Any], *allowed: str) -> Any:
+    def attempt(self, name: str, work: Callable[[], Any], *allowed: str) -> Any:
         """A use case at *name*'s, which may be refused, but only for the named reasons."""
         try:
             return work()
@@ -107,7 +109,7 @@ class People:
         for _ in range(self.chance.choice([1, 1, 2, 3])):
             content = self.chance.randrange(len(CONTENTS))
             inputs = [CATEGORIES[content - 1]] if self.chance.random() < 0.1 else []
-            recorded = self._attempt(
+            recorded = self.attempt(
                 name,
                 lambda content=content, inputs=inputs: self.clinic(name).records(  # type: ignore[misc]
                     share.patients[name],
@@ -132,7 +134,7 @@ class People:
         share, name, record_id = self.chance.choice(known)
         clinic = self.clinic(name)
         if self.chance.random() < 0.4:
-            self._attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
+            self.attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
             return
 
         def amend() -> Any:
@@ -141,7 +143,7 @@ class People:
             content = next(each for each in CONTENTS if each.kind == kind)
             return clinic.do(amend_entry, record_id, content)
 
-        amended = self._attempt(name, amend, "ENTRY_NOT_ACTIVE")
+        amended = self.attempt(name, amend, "ENTRY_NOT_ACTIVE")
         if amended is not None:
             share.records[name].append(amended.record_id)
 
@@ -159,16 +161,14 @@ class People:
             times["starts_at"] = now + AHEAD[0]
         permits = self.chance.random() < 0.75
         clinic = self.clinic(name)
-        self._attempt(
+        self.attempt(
             name,
             lambda: share.permissions.append(
                 clinic.grants(share.referred, categories, **times)
                 if permits
                 else clinic.denies(share.referred, categories)
             ),
-            "EPISODE_CLOSED",
-            "PATIENT_NOT_LINKED",
-            "EPISODE_NOT_FOUND",
+            *NOTHING_TO_SHARE,
         )
 
     def withdraw(self) -> None:
@@ -179,7 +179,7 @@ class People:
         name = self.chance.choice([each for each in share.sides if self.clinic(each).running])
         clinic = self.clinic(name)
         only_hold = self.chance.random() < 0.4
-        self._attempt(
+        self.attempt(
             name,
             lambda: clinic.holds(permission_id) if only_hold else clinic.revokes(permission_id),
             "PERMISSION_NOT_FOUND",
@@ -196,7 +196,7 @@ class People:
         if not clinic.running:
             return
         patient = _PATIENTS[len(self.scene.shares)]
-        made = self._attempt(
+        made = self.attempt(
             by,
             lambda: refer(self.network, by, to, clinic.registers(patient)),
             "PARTNERSHIP_NOT_ACTIVE",
@@ -213,7 +213,7 @@ class People:
         if not waiting:
             return
         share = self.chance.choice(waiting)
-        self._attempt(
+        self.attempt(
             share.recipient,
             lambda: take_in(self.network, share),
             "IDENTITY_NOT_RECEIVED",
@@ -226,7 +226,7 @@ class People:
         details = {"reason": _REASONS[move]} if move in _REASONS else {}
         if move == "complete":
             details["outcome"] = "treated" if share.kind == "psychotherapy" else "eligible"
-        self._attempt(
+        self.attempt(
             name,
             lambda: self.clinic(name).moves(share.referred, move, **details),
             "MOVE_NOT_ALLOWED",
@@ -241,7 +241,7 @@ class People:
             return
         partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         change = self.chance.choice([partner.suspend_partnership, partner.resume_partnership])
-        self._attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        self.attempt(name, lambda: self.clinic(name).do(change, partnership_id))
         if change is partner.suspend_partnership:
             self.network.step_clinic(self.clinic(name), "journal")
             self._write_unaware("juniper" if name == other else other, name)
@@ -274,7 +274,7 @@ class People:
         self._bring(reader)
         if self.chance.random() < 0.5:
             self._read_plan(share, reader)
-        self._attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
+        self.attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
         self.network.step_clinic(clinic, "journal")
         if self.chance.random() < 0.7:
             self._bring(reader)
@@ -283,19 +283,17 @@ class People:
 
     def _grant(self, share: Share, name: str, **times: Any) -> str | None:
         """All at once."""
-        made: str | None = self._attempt(
+        made: str | None = self.attempt(
             name,
             lambda: self.clinic(name).grants(share.referred, CATEGORIES, **times),
-            "EPISODE_CLOSED",
-            "PATIENT_NOT_LINKED",
-            "EPISODE_NOT_FOUND",
+            *NOTHING_TO_SHARE,
         )
         if made is not None:
             share.permissions.append(made)
         return made
 
     def _write(self, share: Share, name: str, content: Content) -> None:
-        recorded = self._attempt(name, lambda: self.clinic(name).records(share.patients[name], content))
+        recorded = self.attempt(name, lambda: self.clinic(name).records(share.patients[name], content))
         if recorded is not None:
             share.records.setdefault(name, []).append(recorded.record_id)
 
@@ -312,7 +310,7 @@ class People:
         if name not in share.patients:
             return
         clinic = self.clinic(name)
-        items = self._attempt(name, lambda: clinic.plan(share.patients[name]))
+        items = self.attempt(name, lambda: clinic.plan(share.patients[name]))
         if items is None:
             return
         own = {item.id for item in items if item.origin == "own"}

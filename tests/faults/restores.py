@@ -39,6 +39,8 @@ class RestoringOracle(Oracle):
         self.hub_forgot = False
         self.epochs: dict[str, int] = {}
         """Of each downlink, as far as its rows have been looked at."""
+        self.given_in: dict[str, int] = {}
+        """The epoch in which an entry was given last."""
         self.doubtful: set[str] = set()
         self.regiven: set[str] = set()
         self.retaken: set[str] = set()
@@ -60,17 +62,19 @@ class RestoringOracle(Oracle):
         if self._is_strange(entry_id):
             return
         entry = self.entries[entry_id]
-        if to == self.misled and entry.is_out:
-            # It named a place that the honest hub does not know, and what it had not acknowledged was appended anew.
-            entry.releases[-1].number = number
+        epoch = self.epochs.get(downlink(to), 1)
+        if entry.is_out and epoch > self.given_in.get(entry_id, 1):
+            # Its log goes on above a place that the hub does not know: what had not been acknowledged was appended anew.
+            entry.releases[-1].number, self.given_in[entry_id] = number, epoch
             return
         super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
+        self.given_in[entry_id] = epoch
 
     def voided(self, entry_id: str, number: int, reason: str) -> None:
         if self._is_strange(entry_id):
             return
         entry = self.entries[entry_id]
-        if entry.recipient == self.misled and entry.is_out:
+        if self.epochs.get(downlink(entry.recipient), 1) > 1 and entry.is_out:
             entry.releases[-1].number = number
         super().voided(entry_id, number, reason)
 
@@ -129,8 +133,13 @@ class RestoringOracle(Oracle):
         of_strangers = bool(self.excused & {entry.origin, entry.recipient})
         return unaccounted or of_strangers or entry.recipient == self.misled
 
+    def _unsure(self) -> set[str]:
+        """Of these the account need not say that they were delivered: whoever took them may never have told the hub."""
+        of_strangers = {each.entry_id for each in self._ordered() if each.recipient in self.excused}
+        return self.regiven | self.retaken | of_strangers
+
     def check_audit(self, chain: str, records: Iterable[tuple[str, str]]) -> None:
-        unsure = self.regiven | self.retaken
+        unsure = self._unsure()
         kept = [
             (entry_id, action)
             for entry_id, action in records
@@ -156,7 +165,7 @@ class RestoringOracle(Oracle):
     def check_accounting(
         self, discloser: str, disclosed: dict[str, tuple[bool, bool]], now: datetime
     ) -> None:
-        unsure = self.regiven | self.retaken
+        unsure = self._unsure()
         hidden = {entry_id: self.entries[entry_id] for entry_id in unsure if entry_id in self.entries}
         told = {
             entry_id: (delivered or entry_id in self.delivered, voided)
@@ -201,6 +210,7 @@ class HubBackup:
     delivered: set[str]
     seen: Seen
     epochs: dict[str, int]
+    given_in: dict[str, int]
 
 
 class Backups:
@@ -271,6 +281,7 @@ class Backups:
             set(oracle.delivered),
             deepcopy(network.watch.seen),
             dict(oracle.epochs),
+            dict(oracle.given_in),
         )
 
     def restore_hub(self, backup: HubBackup) -> bool:
@@ -295,7 +306,7 @@ class Backups:
                     audited[chain][entry.entry_id, "delivered"] = 1
         oracle.audited = audited
         oracle.hub_forgot = True
-        oracle.epochs = dict(backup.epochs)
+        oracle.epochs, oracle.given_in = dict(backup.epochs), dict(backup.given_in)
         seen.at_hub = set(backup.seen.at_hub)
         seen.voids = set(backup.seen.voids)
         seen.wrapped_from_the_start = set(backup.seen.wrapped_from_the_start)

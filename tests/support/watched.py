@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.code_pb2 import Code as WireCode
+from google.rpc.status_pb2 import Status
 from sqlalchemy import func, select
 
 from support.network import Network, SimulatedClinic
@@ -33,6 +34,7 @@ from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.status import RpcRefusal
 from tandem_referral.hub import Hub
 from tandem_referral.store import audit as hub_audit
+from tandem_referral.store.tables import command as hub_command
 from tandem_referral.store.tables import entry as hub_entry
 from tandem_referral.store.tables import exchange as hub_exchange
 from tandem_referral.store.tables import referral as hub_referral
@@ -209,6 +211,9 @@ class _WatchedDispatcher:
             watch.refused(name, request, caller, refused)
             watch.look_at_hub()
             raise
+        except Crash:
+            watch.died_in(name, request, caller)
+            raise
         watch.answered(name, request, caller)
         if name not in _NOTHING_CHANGES:
             watch.look_at_hub()
@@ -344,6 +349,22 @@ class Watch:
             not legal,
             f"{MOVE_OF[name]} by {caller.id} was refused on {referral.state}: {refused.status.message}",
         )
+
+    def died_in(self, name: str, body: bytes, caller: Caller) -> None:
+        """What the hub had committed before it died is decided, although nobody was told."""
+        if name not in _REQUESTS:
+            return
+        request: Any = _REQUESTS[name].FromString(body)
+        with self.network.hub.database.reading() as tx:
+            row = tx.first(
+                select(hub_command.c.refusal).where(
+                    hub_command.c.practice_id == caller.id, hub_command.c.request_id == request.request_id
+                )
+            )
+        if row is not None and row.refusal is None:
+            self.answered(name, body, caller)
+        elif row is not None:
+            self.refused(name, body, caller, RpcRefusal(Status.FromString(row.refusal)))
 
     # The hub ---------------------------------------------------------------------------------
 
@@ -483,7 +504,7 @@ class Watch:
             parked = tx.all(select(clinic_exchange.quarantine))
             hold(
                 "P3",
-                not parked or self.may_park(clinic),
+                not parked or self.is_lied_to(clinic),
                 f"{clinic.name} has parked {[row.reason for row in parked]}",
             )
         for entry_id, seen in self.seen.held.get(clinic.name, {}).items():
@@ -495,14 +516,14 @@ class Watch:
             permitted = self.oracle.may_have(entry, self.now)
             hold(
                 "P3",
-                not (marked and permitted),
+                not (marked and permitted) or self.is_lied_to(clinic),
                 f"{clinic.name} shows {entry_id} as withdrawn, which is permitted",
             )
             if seen.has_content:
                 self._check_content(clinic, entry_id)
 
-    def may_park(self, clinic: SimulatedClinic) -> bool:
-        """Whether somebody gives it what it has to refuse."""
+    def is_lied_to(self, clinic: SimulatedClinic) -> bool:
+        """Whether somebody gives it what it has to refuse, and keeps from it what it would need."""
         return False
 
     def _check_content(self, clinic: SimulatedClinic, entry_id: str) -> None:
