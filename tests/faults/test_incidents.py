@@ -205,6 +205,54 @@ def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     assert network.oracle.entries[entry_id].held_by_recipient
 
 
+def test_what_an_older_process_brings_the_hub_before_its_key_is_taken_when_the_key_is_published(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """A receipt, which a newer process of the clinic has signed."""
+    network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    _vitals(network, shared)
+    network.clinics["juniper"].step()
+    network.step_hub()
+    riverbend = network.clinics["riverbend"]
+    older = riverbend.node
+    riverbend.keys = network.keys.rotated(riverbend.keys, network.clock.now())
+    network.succeed_clinic(riverbend)
+    riverbend.node.sync.step()
+    riverbend.node.sync.read()
+    assert older.relay is not None
+    older.relay.step()
+    network.step_hub_part(_FEED)
+    with network.hub.database.reading() as tx:
+        assert [row.reason for row in quarantine.listed(tx)] == [KEY_NOT_KNOWN]
+    network.heal()
+    with network.hub.database.reading() as tx:
+        assert not quarantine.listed(tx)
+    network.check()
+
+
+def test_what_is_permitted_anew_is_not_shown_as_withdrawn_where_the_clock_is_behind(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """To the recipient the new permission seemed to begin later, and nothing was told again when it did."""
+    juniper = network.clinics["juniper"]
+    permission_id = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    _vitals(network, shared)
+    network.settle()
+    network.machine("riverbend").skew = timedelta(minutes=-4)
+    juniper.revokes(permission_id)
+    network.settle()
+    juniper.grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        history_from=network.clock.now() - timedelta(hours=1),
+    )
+    network.settle()
+    network.heal()
+    network.check()
+
+
 def test_a_closing_move_does_not_wait_for_rows_that_wait_for_a_key_behind_it(
     network: FailingNetwork, shared: Share
 ) -> None:

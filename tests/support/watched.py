@@ -213,6 +213,7 @@ class _WatchedDispatcher:
             raise
         except Crash:
             watch.died_in(name, request, caller)
+            watch.look_at_hub()
             raise
         watch.answered(name, request, caller)
         if name not in _NOTHING_CHANGES:
