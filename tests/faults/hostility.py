@@ -126,7 +126,7 @@ class Hostility:
             if each.recipient == liar.victim
             and self.network.oracle.may_have(each, now)
             and each.is_out
-            and not each.held_by_recipient
+            and not each.times_received
         ]
         self.network.advance(_A_DAY_ON_ANY_CLOCK)
         self.network.settle()

@@ -63,7 +63,8 @@ WORK = {
     "amend_or_take_back": 3,
     "grant_or_deny": 6,
     "withdraw": 4,
-    "withdraw_what_just_arrived": 2,
+    "withdraw_what_just_arrived": 3,
+    "share_for_a_moment": 2,
     "refer": 1,
     "take_in": 2,
     "move": 4,
@@ -134,7 +135,7 @@ class People:
         share, name, record_id = self.chance.choice(known)
         clinic = self.clinic(name)
         if self.chance.random() < 0.4:
-            self.attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
+            self._take_back(name, record_id)
             return
 
         def amend() -> Any:
@@ -146,6 +147,10 @@ class People:
         amended = self.attempt(name, amend, "ENTRY_NOT_ACTIVE")
         if amended is not None:
             share.records[name].append(amended.record_id)
+
+    def _take_back(self, name: str, record_id: str) -> None:
+        clinic = self.clinic(name)
+        self.attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
 
     def grant_or_deny(self) -> None:
         share, name = self._some_side()
@@ -222,7 +227,9 @@ class People:
 
     def move(self) -> None:
         share, name = self._some_side()
-        move = self.chance.choice(_MOVES)
+        self._move(share, name, self.chance.choice(_MOVES))
+
+    def _move(self, share: Share, name: str, move: str) -> None:
         details = {"reason": _REASONS[move]} if move in _REASONS else {}
         if move == "complete":
             details["outcome"] = "treated" if share.kind == "psychotherapy" else "eligible"
@@ -239,26 +246,37 @@ class People:
         name = self.chance.choice(["juniper", other])
         if not self.clinic(name).running:
             return
-        partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         change = self.chance.choice([partner.suspend_partnership, partner.resume_partnership])
-        self.attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        self._change_partnership(name, other, change)
         if change is partner.suspend_partnership:
-            self.network.step_clinic(self.clinic(name), "journal")
-            self._write_unaware("juniper" if name == other else other, name)
+            author = "juniper" if name == other else other
+            self._write_unaware(author, name)
+            if self.chance.random() < 0.5:
+                self._change_partnership(name, other, partner.resume_partnership)
+                self._write_unaware(author, name)
+
+    def _change_partnership(self, name: str, other: str, change: Callable[..., Any]) -> None:
+        """Of Juniper and *other*, by *name*; the hub hears of it at once."""
+        partnership_id = self.network.partnerships[frozenset({"juniper", other})]
+        self.attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        self.network.step_clinic(self.clinic(name), "journal")
 
     def _write_unaware(self, author: str, reader: str) -> None:
-        """Before *author* hears that *reader* has suspended their partnership: wrapped for it, and not to be given."""
+        """Before *author* hears that *reader* has suspended their partnership, or resumed it: wrapped for it all the same."""
+        if not self.clinic(author).running:
+            return
         for share in self.scene.shares:
-            if (
-                {author, reader} == set(share.sides)
-                and author in share.patients
-                and self.clinic(author).running
-            ):
+            if {author, reader} == set(share.sides) and author in share.patients:
                 for content in self.chance.sample(CONTENTS, 2):
                     self._write(share, author, content)
+        self.network.step_clinic(self.clinic(author), "relay")
+        self.network.step_hub_part(_FEED)
 
     def withdraw_what_just_arrived(self) -> None:
-        """Kafka has brought it, nobody has acknowledged it, and perhaps somebody has read it; perhaps it is given anew."""
+        """Kafka has brought it, nobody has acknowledged it, and perhaps somebody has read it or taken it back; perhaps it is given anew.
+
+        Or Kafka brings it only when Sync has told of the revocation.
+        """
         share, name = self._some_side()
         reader = next(each for each in share.sides if each != name)
         if not {name, reader} <= set(share.patients) or not self.clinic(reader).running:
@@ -270,16 +288,47 @@ class People:
         self.network.step_clinic(clinic, "journal")
         for content in self.chance.sample(CONTENTS, 2):
             self._write(share, name, content)
+        if self.chance.random() < 0.3 and share.records.get(name):
+            self._take_back(name, share.records[name][-1])
         self.network.step_clinic(clinic, "relay")
-        self._bring(reader)
+        comes_late = self.chance.random() < 0.3
+        self._bring("" if comes_late else reader)
         if self.chance.random() < 0.5:
             self._read_plan(share, reader)
         self.attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
         self.network.step_clinic(clinic, "journal")
+        if comes_late:
+            self.network.step_clinic(self.clinic(reader), "sync")
         if self.chance.random() < 0.7:
             self._bring(reader)
-        if self.chance.random() < 0.5:
+        if self.chance.random() < 0.7:
+            self.network.advance(1)
             self._grant(share, name, history_from=since)
+            self.network.step_clinic(clinic, "journal")
+
+    def share_for_a_moment(self) -> None:
+        """Written before and after the permission ends."""
+        share, name = self._some_side()
+        if name not in share.patients:
+            return
+        content = self.chance.choice(CONTENTS)
+        self._grant(share, name, ends_at=self.clinic(name).clinic.now() + AHEAD[0])
+        for seconds in (1, 31):
+            self.network.step_clinic(self.clinic(name), "journal")
+            self._write(share, name, content)
+            self.network.step_clinic(self.clinic(name), "relay")
+            self.network.step_hub_part(_FEED)
+            self.network.advance(seconds)
+
+    def close_alone(self, name: str) -> None:
+        """Written and closed while the hub is away from *name*."""
+        known = [share for share in self.scene.shares if name in share.sides and name in share.patients]
+        if not known:
+            return
+        share = self.chance.choice(known)
+        self.network.line(name).cut = True
+        self._write(share, name, self.chance.choice(CONTENTS))
+        self._move(share, name, "cancel" if name == share.referrer else "fail")
 
     def _grant(self, share: Share, name: str, **times: Any) -> str | None:
         """All at once."""
@@ -298,10 +347,11 @@ class People:
             share.records.setdefault(name, []).append(recorded.record_id)
 
     def _bring(self, reader: str) -> None:
-        """By Kafka alone, through the hub: nothing is acknowledged by it."""
+        """By Kafka alone, through the hub, as far as Kafka if there is no *reader*: nothing is acknowledged by it."""
         for hub_part in (_FEED, _SWEEPER, _RELAY):
             self.network.step_hub_part(hub_part)
-        self.network.step_clinic_part(self.clinic(reader), _CLINIC_FEED)
+        if reader:
+            self.network.step_clinic_part(self.clinic(reader), _CLINIC_FEED)
 
     def read(self) -> None:
         self._read_plan(*self._some_side())

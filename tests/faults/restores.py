@@ -266,6 +266,7 @@ class Backups:
                 entry.held_by_recipient = held is not None and held.has_content
                 entry.read_at = backup.read_at.get(entry.entry_id)
         seen.held[clinic.name] = deepcopy(backup.held)
+        seen.revoked.pop(clinic.name, None)
         seen.sequences[clinic.clinic.uplink] = backup.sequence
         clinic.restart(self._copied(backup.url))
         return lost

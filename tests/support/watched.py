@@ -23,7 +23,7 @@ from tandem.exchange.v1.exchange_pb2 import EntryLabels, RowBody
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.store import audit as clinic_audit
 from tandem_clinic.store import entries as clinic_entries
-from tandem_clinic.store.tables import command, episode, received_entry
+from tandem_clinic.store.tables import command, episode, received_entry, revocation_known
 from tandem_clinic.store.tables import exchange as clinic_exchange
 from tandem_clinic.store.tables import hub_referral as clinic_referral
 from tandem_platform.exchange.rows import downlink
@@ -145,10 +145,16 @@ class WatchedNetwork(Network):
         self.watch.look_at(clinic)
 
     def step_clinic(self, clinic: SimulatedClinic, part: str) -> None:
-        """*part*: "journal", "relay" or "push"."""
+        """*part*: "journal", "relay", "push" or "sync"."""
         node = clinic.node
         assert node.relay is not None
-        {"journal": node.journal.step, "relay": node.relay.step, "push": node.step_push}[part]()
+        parts = {
+            "journal": node.journal.step,
+            "relay": node.relay.step,
+            "push": node.step_push,
+            "sync": node.step_sync,
+        }
+        parts[part]()
         self.watch.look_at(clinic)
 
     def heal(self) -> None:
@@ -241,6 +247,8 @@ class Seen:
     wrapped_from_the_start: set[str] = field(default_factory=set)
     committed: dict[str, set[str]] = field(default_factory=dict)
     held: dict[str, dict[str, _Held]] = field(default_factory=dict)
+    revoked: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By clinic, the versions at which it knew permissions to be revoked, because Sync had told it."""
 
 
 class Watch:
@@ -474,11 +482,19 @@ class Watch:
                 received_entry.c.entry_id,
                 received_entry.c.state,
                 received_entry.c.received_at,
+                received_entry.c.permission_id,
+                received_entry.c.permission_version,
                 (func.length(received_entry.c.content) > 0).label("has_content"),
             )
             rows = tx.all(select(*columns).order_by(received_entry.c.received_at))
+            told = tx.all(
+                select(revocation_known.c.permission_id, revocation_known.c.permission_version).order_by(
+                    revocation_known.c.permission_version
+                )
+            )
         for row in rows:
             self._entry_seen(clinic.name, held, row)
+        self.seen.revoked[clinic.name] = {row.permission_id: row.permission_version for row in told}
 
     def _entry_seen(self, name: str, held: dict[str, _Held], row: Any) -> None:
         seen = _Held(row.received_at, bool(row.has_content), row.state)
@@ -487,6 +503,12 @@ class Watch:
         taken = known is None or known.received_at != seen.received_at
         entry = self.oracle.entries.get(row.entry_id)
         was_read = known is not None and known.has_content and entry is not None and entry.read_at is not None
+        revoked_at = self.seen.revoked.get(name, {}).get(row.permission_id, 0)
+        hold(
+            "P2",
+            not taken or row.permission_version >= revoked_at,
+            f"{name} took {row.entry_id} under {row.permission_id}, which it knew to be revoked",
+        )
         hold("P2", not (taken and was_read), f"{name} took {row.entry_id} anew, which a person had read")
         if taken or (seen.has_content and known is not None and not known.has_content):
             self.oracle.received(row.entry_id, name)
@@ -502,7 +524,11 @@ class Watch:
             ]
             hold("P9", not waiting, f"{clinic.name} still has {waiting} queued")
             hold("P8", not list(clinic_audit.findings(tx)), f"{clinic.name}'s own chain does not verify")
-            parked = tx.all(select(clinic_exchange.quarantine))
+            parked = [
+                row
+                for row in tx.all(select(clinic_exchange.quarantine))
+                if row.episode_id not in self._episodes_of_strangers()
+            ]
             hold(
                 "P3",
                 not parked or self.is_lied_to(clinic),
@@ -522,6 +548,14 @@ class Watch:
             )
             if seen.has_content:
                 self._check_content(clinic, entry_id)
+
+    def _episodes_of_strangers(self) -> set[str]:
+        """Whoever does not play by the rules may write there what nobody can read."""
+        return {
+            each.episode
+            for each in self.oracle.referrals.values()
+            if {each.referrer, each.recipient} & self.excused
+        }
 
     def is_lied_to(self, clinic: SimulatedClinic) -> bool:
         """Whether somebody gives it what it has to refuse, and keeps from it what it would need."""
