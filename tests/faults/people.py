@@ -63,7 +63,7 @@ WORK = {
     "amend_or_take_back": 3,
     "grant_or_deny": 6,
     "withdraw": 4,
-    "withdraw_what_just_arrived": 3,
+    "withdraw_what_just_arrived": 4,
     "share_for_a_moment": 2,
     "refer": 1,
     "take_in": 2,
@@ -285,6 +285,9 @@ class People:
         permission_id = self._grant(share, name)
         if permission_id is None:
             return
+        if self.chance.random() < 0.5:
+            # What is voided is given anew at once, by this one.
+            self._grant(share, name)
         self.network.step_clinic(clinic, "journal")
         for content in self.chance.sample(CONTENTS, 2):
             self._write(share, name, content)
@@ -295,13 +298,14 @@ class People:
         self._bring("" if comes_late else reader)
         if self.chance.random() < 0.5:
             self._read_plan(share, reader)
+        self.network.advance(1)
         self.attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
         self.network.step_clinic(clinic, "journal")
         if comes_late:
             self.network.step_clinic(self.clinic(reader), "sync")
         if self.chance.random() < 0.7:
             self._bring(reader)
-        if self.chance.random() < 0.7:
+        if self.chance.random() < 0.5:
             self.network.advance(1)
             self._grant(share, name, history_from=since)
             self.network.step_clinic(clinic, "journal")

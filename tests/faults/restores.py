@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from support.network import SimulatedClinic
-from support.oracle import Entry, Oracle, Release
+from support.oracle import Entry, Oracle, Permission, Release
 from support.watched import Seen, WatchedNetwork
 from tandem_clinic.store.tables import command, own_entry, received_entry, sealed_entry
 from tandem_platform.exchange.rows import downlink
@@ -41,6 +41,8 @@ class RestoringOracle(Oracle):
         """Of each downlink, as far as its rows have been looked at."""
         self.given_in: dict[str, int] = {}
         """The epoch in which an entry was given last."""
+        self.forgotten: set[str] = set()
+        """Permissions that a restored hub has lost: each begins when it is made anew."""
         self.doubtful: set[str] = set()
         self.regiven: set[str] = set()
         self.retaken: set[str] = set()
@@ -51,6 +53,12 @@ class RestoringOracle(Oracle):
         """Practices that do not play by the rules: of entries from and to them nothing is promised, and they are not told."""
         self.misled = ""
         """The practice that a hostile hub lies to: what does not arrive there has to be missed by its origin."""
+
+    def permission_made(self, made: Permission) -> None:
+        if made.permission_id in self.forgotten:
+            self.forgotten.discard(made.permission_id)
+            made.state = self.permissions.pop(made.permission_id).state
+        super().permission_made(made)
 
     def entry_at_hub(self, entry_id: str) -> None:
         if not self._is_strange(entry_id):
@@ -211,6 +219,7 @@ class HubBackup:
     seen: Seen
     epochs: dict[str, int]
     given_in: dict[str, int]
+    permissions: set[str]
 
 
 class Backups:
@@ -283,6 +292,7 @@ class Backups:
             deepcopy(network.watch.seen),
             dict(oracle.epochs),
             dict(oracle.given_in),
+            set(oracle.permissions),
         )
 
     def restore_hub(self, backup: HubBackup) -> bool:
@@ -307,6 +317,7 @@ class Backups:
                     audited[chain][entry.entry_id, "delivered"] = 1
         oracle.audited = audited
         oracle.hub_forgot = True
+        oracle.forgotten |= oracle.permissions.keys() - backup.permissions
         oracle.epochs, oracle.given_in = dict(backup.epochs), dict(backup.given_in)
         seen.at_hub = set(backup.seen.at_hub)
         seen.voids = set(backup.seen.voids)

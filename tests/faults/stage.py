@@ -296,6 +296,10 @@ class _Witness(Watch):
                 found = verify(tx, self.network.hub_keys.bundle, kept)
             hold("P8", not found, "the hub's account does not agree with the roots that clinics kept")
 
+    def is_made_anew(self, name: str, request: Any) -> bool:
+        granted = name in ("GrantConsent", "DenyConsent")
+        return granted and request.permission.permission_id in self.failing.knowing.forgotten
+
     def died_in(self, name: str, body: bytes, caller: Caller) -> None:
         with self.failing.machine("hub").looked_into():
             super().died_in(name, body, caller)

@@ -273,7 +273,7 @@ class Watch:
         if name not in _REQUESTS:
             return
         request: Any = _REQUESTS[name].FromString(body)
-        if request.request_id in self.seen.decided:
+        if request.request_id in self.seen.decided and not self.is_made_anew(name, request):
             return
         self.seen.decided.add(request.request_id)
         oracle, by = self.oracle, caller.id
@@ -310,6 +310,10 @@ class Watch:
                 oracle.partnership_suspended if name == "SuspendPartnership" else oracle.partnership_resumed
             )
             change(sides, by)
+
+    def is_made_anew(self, name: str, request: Any) -> bool:
+        """Whether the hub had forgotten what it had made at this request."""
+        return False
 
     def _referral_requested(self, request: Any, by: str) -> None:
         sides = next(
