@@ -41,7 +41,7 @@ class RestoringOracle(Oracle):
         """Of each downlink, as far as its rows have been looked at."""
         self.given_in: dict[str, int] = {}
         """The epoch in which an entry was given last."""
-        self.forgotten: set[str] = set()
+        self.unmade: set[str] = set()
         """Permissions that a restored hub has lost: each begins when it is made anew."""
         self.doubtful: set[str] = set()
         self.regiven: set[str] = set()
@@ -55,8 +55,8 @@ class RestoringOracle(Oracle):
         """The practice that a hostile hub lies to: what does not arrive there has to be missed by its origin."""
 
     def permission_made(self, made: Permission) -> None:
-        if made.permission_id in self.forgotten:
-            self.forgotten.discard(made.permission_id)
+        if made.permission_id in self.unmade:
+            self.unmade.discard(made.permission_id)
             made.state = self.permissions.pop(made.permission_id).state
         super().permission_made(made)
 
@@ -317,7 +317,7 @@ class Backups:
                     audited[chain][entry.entry_id, "delivered"] = 1
         oracle.audited = audited
         oracle.hub_forgot = True
-        oracle.forgotten |= oracle.permissions.keys() - backup.permissions
+        oracle.unmade |= oracle.permissions.keys() - backup.permissions
         oracle.epochs, oracle.given_in = dict(backup.epochs), dict(backup.given_in)
         seen.at_hub = set(backup.seen.at_hub)
         seen.voids = set(backup.seen.voids)

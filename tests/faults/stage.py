@@ -298,7 +298,7 @@ class _Witness(Watch):
 
     def is_made_anew(self, name: str, request: Any) -> bool:
         granted = name in ("GrantConsent", "DenyConsent")
-        return granted and request.permission.permission_id in self.failing.knowing.forgotten
+        return granted and request.permission.permission_id in self.failing.knowing.unmade
 
     def died_in(self, name: str, body: bytes, caller: Caller) -> None:
         with self.failing.machine("hub").looked_into():
