@@ -58,6 +58,8 @@ NOTHING_TO_SHARE = ("EPISODE_CLOSED", "PATIENT_NOT_LINKED", "EPISODE_NOT_FOUND")
 _FEED, _SWEEPER, _RELAY = 0, 1, 4
 """Places among the hub's parts."""
 _CLINIC_FEED = 5
+_MOST_QUEUED = 8
+"""Commands that are sent in a row."""
 WORK = {
     "record": 10,
     "amend_or_take_back": 3,
@@ -259,7 +261,14 @@ class People:
         """Of Juniper and *other*, by *name*; the hub hears of it at once."""
         partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         self.attempt(name, lambda: self.clinic(name).do(change, partnership_id))
-        self.network.step_clinic(self.clinic(name), "journal")
+        self._send(name)
+
+    def _send(self, name: str) -> None:
+        """Its commands to the hub, as far as it takes them just now."""
+        clinic = self.clinic(name)
+        self.network.step_clinic(clinic, "sync")
+        for _ in range(_MOST_QUEUED):
+            self.network.step_clinic(clinic, "journal")
 
     def _write_unaware(self, author: str, reader: str) -> None:
         """Before *author* hears that *reader* has suspended their partnership, or resumed it: wrapped for it all the same."""
@@ -281,6 +290,9 @@ class People:
         reader = next(each for each in share.sides if each != name)
         if not {name, reader} <= set(share.patients) or not self.clinic(reader).running:
             return
+        if self.network.broker.down or any(self.network.line(each).cut for each in share.sides):
+            return
+        self.network.step_clinic(self.clinic(reader), "sync")
         clinic, since = self.clinic(name), self.clinic(name).clinic.now()
         permission_id = self._grant(share, name)
         if permission_id is None:
@@ -288,7 +300,7 @@ class People:
         if self.chance.random() < 0.5:
             # What is voided is given anew at once, by this one.
             self._grant(share, name)
-        self.network.step_clinic(clinic, "journal")
+        self._send(name)
         for content in self.chance.sample(CONTENTS, 2):
             self._write(share, name, content)
         if self.chance.random() < 0.3 and share.records.get(name):
@@ -300,7 +312,7 @@ class People:
             self._read_plan(share, reader)
         self.network.advance(1)
         self.attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
-        self.network.step_clinic(clinic, "journal")
+        self._send(name)
         if comes_late:
             self.network.step_clinic(self.clinic(reader), "sync")
         if self.chance.random() < 0.7:
@@ -308,7 +320,7 @@ class People:
         if self.chance.random() < 0.5:
             self.network.advance(1)
             self._grant(share, name, history_from=since)
-            self.network.step_clinic(clinic, "journal")
+            self._send(name)
 
     def share_for_a_moment(self) -> None:
         """Written before and after the permission ends."""
@@ -318,7 +330,7 @@ class People:
         content = self.chance.choice(CONTENTS)
         self._grant(share, name, ends_at=self.clinic(name).clinic.now() + AHEAD[0])
         for seconds in (1, 31):
-            self.network.step_clinic(self.clinic(name), "journal")
+            self._send(name)
             self._write(share, name, content)
             self.network.step_clinic(self.clinic(name), "relay")
             self.network.step_hub_part(_FEED)
