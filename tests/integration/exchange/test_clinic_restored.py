@@ -209,6 +209,25 @@ def test_a_recipient_restored_reads_its_downlink_again(course: Course) -> None:
     course.assert_whole()
 
 
+def test_what_was_voided_before_the_hub_had_it_goes_again_when_its_replacement_was_lost(
+    course: Course,
+) -> None:
+    """A hold takes the partner's wraps back: the rows that the hub was brought are empty, and those that say it again are gone."""
+    course.juniper.reach.away = course.broker.down = True
+    course.scores(1)
+    backup = course.backup(course.juniper)
+    course.scores(2)
+    course.juniper.holds(course.permission)
+    course.juniper.reach.away = False
+    course.juniper.node.sync.push()
+    course.restore(course.juniper, backup)
+    course.broker.down = False
+    course.network.settle()
+    assert len(course.hub_rows("entry")) == len(course.rows(course.juniper, "sealed_entry"))
+    assert course.seen() == [1]
+    course.assert_whole()
+
+
 @either_way
 def test_a_recipient_restored_does_not_get_what_was_revoked_meanwhile(course: Course) -> None:
     backup = course.backup(course.riverbend)

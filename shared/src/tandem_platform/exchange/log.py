@@ -323,7 +323,8 @@ def open_epoch(
     Rows up to sequence *common* are the same on both sides.
     Rows of ours above it are appended anew, with new numbers: the peer may see their content a second time, and every effect is
     applied once by its id or version.
-    *lost* are the rows between *common* and *after* as the peer gave them back, where it could.
+    *lost* are the rows between *common* and *after* as the peer gave them back, where it could. Of those that were voided
+    there is nothing to give back: what we still have of them goes again, unless the peer has its entry by another row.
     """
     tables = tables_of(tx.database.metadata)
     rows = tables.log
@@ -343,9 +344,10 @@ def open_epoch(
             acknowledged=after.sequence,
         )
     )
-    given_back = {row.body_hash for row in lost}
+    given_back = {row.body_hash for row in lost if row.body}
+    there = {_ids_in(row.body)[0] for row in lost if row.body} - {None}
     for row in ours:
-        if row.body is not None and row.body_hash not in given_back:
+        if row.body is not None and row.body_hash not in given_back and row.entry_id not in there:
             stage(
                 tx,
                 log,

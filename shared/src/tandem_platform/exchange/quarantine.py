@@ -71,6 +71,7 @@ def listed(tx: Transaction, log: str | None = None) -> Sequence[Row[Any]]:
         table.c.reason,
         table.c.own_fault,
         table.c.parked_at,
+        table.c.attempts,
     )
     if log is not None:
         query = query.where(table.c.log == log)

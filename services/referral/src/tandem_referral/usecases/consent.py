@@ -177,7 +177,15 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
 def withdraw(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Void what is on its way in *scope*, to be decided about anew."""
     permissions.lock_scope_exclusive(tx, scope)
-    if _void_undelivered(tx, scope, "catching-up", now):
+    voided_ids = _void_undelivered(tx, scope, "catching-up", now)
+    if voided_ids:
+        # Kafka may have brought them meanwhile, and they may not be given again.
+        nobodys = Permission(
+            episode_id=scope.episode_id,
+            discloser_practice_id=scope.discloser,
+            recipient_practice_id=scope.recipient,
+        )
+        _notice(tx, nobodys, WITHDRAWN, voided_ids, now)
         entries.ask_sweep(tx, scope, now)
 
 

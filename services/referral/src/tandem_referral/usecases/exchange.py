@@ -29,6 +29,8 @@ from tandem_referral.usecases.hub_time import HubTime
 from tandem_referral.usecases.release import Incoming, release_where_permitted
 
 UNKNOWN_EPISODE = "unknown-episode"
+KEY_NOT_KNOWN = "seal-signing-key-unknown"
+"""Why a row is parked that its origin signed with a key which it has not published yet."""
 
 
 class UplinkHandler:
