@@ -37,9 +37,17 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 
+_NAMED = "Tandem network "
+LONGEST_NETWORK = 64 - len(_NAMED)
+"""A common name has no more room."""
+
 _CA_VALIDITY = timedelta(days=730)
 _LEAF_VALIDITY = timedelta(days=30)
 _CLOCK_SKEW = timedelta(minutes=5)
+
+
+class AuthorityOfAnotherNetwork(Exception):
+    """What it issued would open nothing in the network that was named."""
 
 
 class CertificateNotTrusted(Exception):
@@ -94,19 +102,23 @@ class DevelopmentCA:
 
     The directory holds the authority's key, readable by its owner alone. Keep it off the hub's machine:
     whoever has the key can be any practice. Members need only `ca.pem`, and the hub `revoked.txt` as well.
+    network: by default that of the authority which is there, and tandem.local for a new one.
     """
 
-    def __init__(self, directory: Path, network: str = "tandem.local", clock: Clock | None = None) -> None:
+    def __init__(self, directory: Path, network: str | None = None, clock: Clock | None = None) -> None:
+        """Raises AuthorityOfAnotherNetwork."""
         self.directory = directory
-        self.network = network
         self.revoked_path = directory / "revoked.txt"
         self._clock = clock or SystemClock()
         self._key_path = directory / "ca.key"
         self._certificate_path = directory / "ca.pem"
         if not self._key_path.exists():
-            self._make()
+            self._make(network or "tandem.local")
         self._key = _load_key(self._key_path.read_bytes())
         self._certificate = x509.load_pem_x509_certificate(self._certificate_path.read_bytes())
+        self.network = _network_of(self._certificate)
+        if network not in (None, self.network):
+            raise AuthorityOfAnotherNetwork(f"the authority in {directory} is of the network {self.network}")
 
     @property
     def roots_pem(self) -> bytes:
@@ -133,10 +145,8 @@ class DevelopmentCA:
     def verify(self, certificate_pem: bytes) -> Caller:
         """Whom the certificate names, hub included. Raises CertificateNotTrusted."""
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-        try:
-            certificate.verify_directly_issued_by(self._certificate)
-        except (ValueError, TypeError, InvalidSignature) as foreign:
-            raise CertificateNotTrusted("another authority issued it") from foreign
+        if not _is_of(self._certificate, certificate):
+            raise CertificateNotTrusted("another authority issued it")
         now = self._clock.now()
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             raise CertificateNotTrusted("it is outside of its dates")
@@ -159,11 +169,15 @@ class DevelopmentCA:
             _write(self.revoked_path, listed + f"{serial:x}\n".encode("ascii"), mode=0o644)
         return serial
 
-    def _make(self) -> None:
+    def issued(self, certificate_pem: bytes) -> bool:
+        """Whether the certificate is this authority's, good or not."""
+        return _is_of(self._certificate, x509.load_pem_x509_certificate(certificate_pem))
+
+    def _make(self, network: str) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Tandem network {self.network}")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAMED + network)])
         now = self._clock.now()
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
@@ -220,6 +234,19 @@ class DevelopmentCA:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         return Issued(certificate.public_bytes(Encoding.PEM), _pem(key), self.roots_pem, serial)
+
+
+def _network_of(authority: x509.Certificate) -> str:
+    (name,) = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value).removeprefix(_NAMED)
+
+
+def _is_of(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _alternative_names(uris: Sequence[str], dns_names: Sequence[str]) -> list[x509.GeneralName]:

@@ -6,17 +6,9 @@ import click
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
-from tandem_ops.console import Exit, Output, Stop
-from tandem_ops.reach import (
-    ClinicApi,
-    ClinicAway,
-    clinic_api,
-    clinic_options,
-    directory_option,
-    hub_options,
-    json_option,
-    operator_channel,
-)
+from tandem_ops.console import Exit, Output
+from tandem_ops.options import clinic_options, hub_options, json_option
+from tandem_ops.reach import ClinicApi, ask, clinic_api, operator_channel
 
 _COLUMNS = (
     "practice_id",
@@ -67,7 +59,7 @@ def status(
             log.downlink_head.sequence - log.downlink_acknowledged.sequence,
             log.parked_rows,
             log.rescued_total,
-            log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else "never",
+            log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else None,
             log.stopped,
         )
         for log in logs
@@ -79,7 +71,6 @@ def status(
 
 @command.command("reopen-uplink", epilog=_EPILOG)
 @clinic_options
-@directory_option
 @json_option
 def reopen_uplink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
@@ -93,7 +84,6 @@ def reopen_uplink(
 
 @command.command("resume-downlink", epilog=_EPILOG)
 @clinic_options
-@directory_option
 @json_option
 def resume_downlink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
@@ -104,13 +94,8 @@ def resume_downlink(
 
 def _remedy(path: str, api: ClinicApi, as_json: bool) -> None:
     """The exit code is 1 while an alert is left."""
-    try:
-        answer = api.call("POST", f"/api/v1/exchange/{path}")
-    except ClinicAway as away:
-        raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}") from away
-    if answer.is_refusal:
-        raise Stop(Exit.FINDING, str(answer))
-    rows = [(each["kind"], each["subject_id"], each["raised_at"]) for each in answer.body]
+    left = ask(api, "POST", f"/api/v1/exchange/{path}")
+    rows = [(each["kind"], each["subject_id"], each["raised_at"]) for each in left]
     Output(as_json).rows("Alerts that are left", ("kind", "subject_id", "raised_at"), rows)
     if rows:
         click.get_current_context().exit(Exit.FINDING)

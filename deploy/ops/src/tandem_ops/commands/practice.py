@@ -9,10 +9,11 @@ from tandem.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from tandem.exchange.v1 import exchange_pb2
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 from tandem_ops.console import Output
-from tandem_ops.reach import hub_options, json_option, operator_channel
+from tandem_ops.options import hub_options, json_option
+from tandem_ops.reach import operator_channel
 from tandem_platform.ids import new_id
 
-_COLUMNS = ("practice_id", "display_name", "roles", "states", "openings", "last_sync_at")
+_COLUMNS = ("practice_id", "display_name", "roles", "states", "openings", "openings_stale", "last_sync_at")
 
 _EPILOG = """\b
 Examples:
@@ -94,16 +95,16 @@ def list_practices(directory: Path, hub: str | None, certificates: Path | None, 
         stub = DirectoryServiceStub(channel)
         for log in status.logs:
             practice = stub.GetPractice(pb.GetPracticeRequest(practice_id=log.practice_id)).practice
-            capacity = practice.capacity
-            openings = f"{capacity.openings}{' (stale)' if capacity.stale else ''}"
+            stated = practice.HasField("capacity")
             rows.append(
                 (
                     practice.practice_id,
                     practice.display_name,
-                    ", ".join(practice.roles),
-                    ", ".join(practice.licence_states),
-                    openings if practice.HasField("capacity") else "not stated",
-                    log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else "never",
+                    list(practice.roles),
+                    list(practice.licence_states),
+                    practice.capacity.openings if stated else None,
+                    practice.capacity.stale if stated else None,
+                    log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else None,
                 )
             )
     Output(as_json).rows("Practices", _COLUMNS, rows)

@@ -11,7 +11,8 @@ from tandem.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 from tandem_ops.console import Exit, Output
-from tandem_ops.reach import hub_options, json_option, operator_channel
+from tandem_ops.options import hub_options, json_option
+from tandem_ops.reach import operator_channel
 from tandem_platform.ids import new_id
 
 _COLUMNS = ("practice_id", "episode_id", "sequence", "reason", "parked_at")

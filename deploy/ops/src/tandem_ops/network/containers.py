@@ -95,7 +95,7 @@ def account(root: Path) -> dict[str, Any]:
     end = datetime.now(UTC)
     deadline = time.monotonic() + _ROOT_PERIOD
     while True:
-        kept = [kept_by(database_url(layout, name)) for name in CAST]
+        kept = [kept_by(database_url(layout, name), name) for name in CAST]
         whole = all(each.roots and each.roots[-1].published_at.ToDatetime(tzinfo=UTC) > end for each in kept)
         if whole or time.monotonic() > deadline:
             break

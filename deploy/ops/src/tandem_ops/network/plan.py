@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from tandem_ops.console import Exit, Stop
+from tandem_ops.console import Exit, Stop, usable
 
 LOOPBACK = "127.0.0.1"
 Service = Literal["prescriber", "therapy_provider"]
@@ -90,8 +90,10 @@ class Layout:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Only one network runs here at a time: two on the same databases would take each other's work. Raises Stop."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "up.lock").open("w") as lock:
+        with usable("--directory", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / "up.lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -116,7 +118,7 @@ class Layout:
             raise Stop(
                 Exit.USAGE,
                 f"there is no network in {self.root}",
-                "make and start one with: tandem up --directory DIR",
+                f"name another with --directory, or make this one with: tandem up --directory {self.root}",
             ) from None
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as broken:
             raise Stop(
@@ -130,7 +132,8 @@ class Layout:
         write_whole(self.addresses_file, json.dumps(asdict(addresses), indent=2) + "\n")
 
     def load_addresses(self) -> Addresses:
-        """Raises Stop unless the network runs, as far as the file can tell."""
+        """Raises Stop unless there is a network, and it runs, as far as the files can tell."""
+        self.load_plan()
         try:
             return _addresses_from(json.loads(self.addresses_file.read_text()))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
