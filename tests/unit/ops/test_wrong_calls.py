@@ -195,10 +195,10 @@ def breaks(tmp_path, monkeypatch):
     """Adds a subcommand with a mistake in it, `tandem broken`, and gives the directory for temporary files."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def with_fault(fault: BaseException) -> Path:
+    def with_fault(fault):
         @cli.tandem.command("broken")
         @json_option
-        def fail(as_json: bool) -> None:
+        def fail(as_json):
             raise fault
 
         return tmp_path
