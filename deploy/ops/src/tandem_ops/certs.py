@@ -1,8 +1,6 @@
 """A certificate authority for development and for small networks that run their own."""
 
 import ipaddress
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tandem_platform.clock import Clock, SystemClock
+from tandem_platform.files import write_whole
 from tandem_platform.rpc.identity import (
     Caller,
     IdentityRefused,
@@ -91,9 +90,9 @@ class Issued:
         """
         directory.mkdir(parents=True, exist_ok=True)
         files = TlsFiles.in_directory(directory)
-        _write(files.roots, self.roots_pem)
-        _write(files.key, self.key_pem)
-        _write(files.certificate, self.certificate_pem)
+        write_whole(files.roots, self.roots_pem)
+        write_whole(files.key, self.key_pem)
+        write_whole(files.certificate, self.certificate_pem)
         return files
 
 
@@ -166,7 +165,7 @@ class DevelopmentCA:
         serial = x509.load_pem_x509_certificate(certificate_pem).serial_number
         if serial not in RevokedSerials(self.revoked_path):
             listed = self.revoked_path.read_bytes()
-            _write(self.revoked_path, listed + f"{serial:x}\n".encode("ascii"), mode=0o644)
+            write_whole(self.revoked_path, listed + f"{serial:x}\n".encode("ascii"), mode=0o644)
         return serial
 
     def issued(self, certificate_pem: bytes) -> bool:
@@ -193,9 +192,11 @@ class DevelopmentCA:
             .add_extension(identifier, critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(self.revoked_path, b"# serials of revoked certificates, hexadecimal, one a line\n", mode=0o644)
-        _write(self._certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
-        _write(self._key_path, _pem(key))
+        write_whole(
+            self.revoked_path, b"# serials of revoked certificates, hexadecimal, one a line\n", mode=0o644
+        )
+        write_whole(self._certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+        write_whole(self._key_path, _pem(key))
 
     def _issue(
         self,
@@ -283,18 +284,3 @@ def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("ca.key does not hold an elliptic-curve key")
     return key
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all, and never readable by others for a moment."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

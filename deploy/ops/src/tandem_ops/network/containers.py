@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem_ops.network.credentials import provide_certificates
-from tandem_ops.network.plan import Layout, NetworkPlan, new_plan, write_whole
+from tandem_ops.network.plan import Layout, NetworkPlan, new_plan
+from tandem_platform.files import write_whole
 
 CAST = ("juniper", "riverbend", "alder")
 """The practices of docker-compose.yml. Each is a service there, and a volume."""
@@ -52,15 +53,15 @@ def _provide_passwords(database: Path, homes: dict[str, Path]) -> None:
     statements = []
     for name, home in homes.items():
         password = secrets.token_hex(24)
-        write_whole(home / "pgpass", f"*:*:*:{name}:{password}\n")
+        write_whole(home / "pgpass", f"*:*:*:{name}:{password}\n".encode())
         statements += [
             f"CREATE ROLE {name} LOGIN PASSWORD '{password}';",
             f"CREATE DATABASE {name} OWNER {name};",
             f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;",
         ]
     # The server runs as a user of its own image's choice; this volume is mounted there and nowhere else.
-    write_whole(database / "superuser.password", secrets.token_hex(24) + "\n", mode=0o444)
-    write_whole(script, "\n".join(statements) + "\n", mode=0o444)
+    write_whole(database / "superuser.password", f"{secrets.token_hex(24)}\n".encode(), mode=0o444)
+    write_whole(script, "\n".join([*statements, ""]).encode(), mode=0o444)
 
 
 def database_url(layout: Layout, name: str) -> str:

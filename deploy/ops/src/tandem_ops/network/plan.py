@@ -2,9 +2,7 @@
 
 import fcntl
 import json
-import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from tandem_ops.console import Exit, Stop, usable
+from tandem_platform.files import write_whole
 
 LOOPBACK = "127.0.0.1"
 Service = Literal["prescriber", "therapy_provider"]
@@ -126,10 +125,10 @@ class Layout:
             ) from broken
 
     def save_plan(self, plan: NetworkPlan) -> None:
-        write_whole(self.plan_file, json.dumps(asdict(plan), indent=2) + "\n")
+        write_whole(self.plan_file, _json(plan))
 
     def save_addresses(self, addresses: Addresses) -> None:
-        write_whole(self.addresses_file, json.dumps(asdict(addresses), indent=2) + "\n")
+        write_whole(self.addresses_file, _json(addresses))
 
     def load_addresses(self) -> Addresses:
         """Raises Stop unless there is a network, and it runs, as far as the files can tell."""
@@ -209,14 +208,8 @@ def with_free_ports(plan: NetworkPlan, find: Callable[[int], list[int]] = free_p
     return replace(plan, hub=hub, broker_port=broker, practices=practices)
 
 
-def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-    Path(temporary).replace(path)
+def _json(values: NetworkPlan | Addresses) -> bytes:
+    return (json.dumps(asdict(values), indent=2) + "\n").encode()
 
 
 def _plan_from(values: dict[str, Any]) -> NetworkPlan:

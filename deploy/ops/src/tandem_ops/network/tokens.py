@@ -6,8 +6,9 @@ from tandem_clinic.domain.staff import Role
 from tandem_clinic.store import audit, staff
 from tandem_clinic.store.tables import metadata
 from tandem_ops.network.members import database_url
-from tandem_ops.network.plan import Layout, NetworkPlan, PracticePlan, write_whole
+from tandem_ops.network.plan import Layout, NetworkPlan, PracticePlan
 from tandem_ops.opening import opened
+from tandem_platform.files import write_whole
 from tandem_platform.storage import Database, Transaction
 
 ROLES = {
@@ -31,7 +32,7 @@ def provide_tokens(
             url = database or database_url(plan, layout, practice.name)
             with opened(practice.name, url, metadata, "a clinic's") as clinic:
                 token = add_person(clinic, name, roles)
-            write_whole(file, token + "\n")
+            write_whole(file, f"{token}\n".encode())
         tokens[(practice.name, role)] = file.read_text().strip()
     return tokens
 
