@@ -29,6 +29,14 @@ def test_a_second_network_does_not_start_on_the_first_ones_databases(tmp_path, c
 
 
 @pytest.mark.parametrize(
+    "name", ["certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"]
+)
+def test_what_a_subcommand_does_is_said_to_the_end_of_its_line(capsys, name):
+    assert run([name, "--help"]) == Exit.OK
+    assert "...\n" not in capsys.readouterr().out.partition("Commands:")[2].partition("Examples:")[0]
+
+
+@pytest.mark.parametrize(
     ("asked", "named"),
     [
         (["--no-kafka"], "--no-kafka"),

@@ -54,7 +54,10 @@ def verify(
     directory: Path,
     as_json: bool,
 ) -> None:
-    """Hold the hub's database against roots that its clinics kept."""
+    """Hold the hub's account against what clinics kept.
+
+    What they kept are roots: signatures of the hub's over its whole account, one each minute.
+    """
     layout = Layout(directory)
     if hub_database is None:
         plan = layout.load_plan()
@@ -97,5 +100,9 @@ def _tell_strength(output: Output, kept: list[Kept]) -> None:
 @command.command("export", epilog=_EPILOG)
 @click.argument("clinic_database")
 def export(clinic_database: str) -> None:
-    """Print the roots that a clinic kept, for somebody else to check with. Nothing in it is secret."""
+    """Print the roots that a clinic kept.
+
+    It is for somebody else to check with: for --against. Nothing in it is secret.
+    CLINIC_DATABASE is a URL, or the path of an SQLite file.
+    """
     click.echo(json.dumps(kept_by(clinic_database, "CLINIC_DATABASE").to_json(), indent=1))

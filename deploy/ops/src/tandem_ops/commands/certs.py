@@ -70,7 +70,7 @@ def _authority_options(function: Callable[P, R]) -> Callable[P, R]:
 
 def _leaf_options(function: Callable[P, R]) -> Callable[P, R]:
     function = click.option(
-        "--days", type=click.IntRange(1, 398), default=30, show_default=True, help="How long it is good."
+        "--days", type=click.IntRange(1, 398), default=30, show_default=True, help="Days until it ends."
     )(function)
     function = click.option(
         "--out",
@@ -81,7 +81,7 @@ def _leaf_options(function: Callable[P, R]) -> Callable[P, R]:
     return _authority_options(json_option(function))
 
 
-@command.command("ca")
+@command.command("ca", epilog=_EPILOG)
 @_authority_options
 @json_option
 def make_authority(authority: Path, network: str | None, as_json: bool) -> None:
@@ -92,53 +92,63 @@ def make_authority(authority: Path, network: str | None, as_json: bool) -> None:
     Output(as_json).facts({"authority": ca.directory, "network": ca.network, "new": new})
 
 
-@command.command("practice")
+@command.command("practice", epilog=_EPILOG)
 @click.argument("practice_id")
 @_leaf_options
 def issue_practice(
     practice_id: str, authority: Path, network: str | None, out: Path, days: int, as_json: bool
 ) -> None:
-    """For PRACTICE_ID's calls to the hub."""
+    """For a practice's calls to the hub.
+
+    PRACTICE_ID is the id under which the operator admits it: see `tandem practice register`.
+    """
     _require_name(practice_uri(_ANY, practice_id))
     _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_practice(practice_id, wish))
 
 
-@command.command("hub")
+@command.command("hub", epilog=_EPILOG)
 @_leaf_options
 def issue_hub(authority: Path, network: str | None, out: Path, days: int, as_json: bool) -> None:
     """For the hub's server."""
     _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_hub(wish))
 
 
-@command.command("operator")
+@command.command("operator", epilog=_EPILOG)
 @click.argument("operator_id")
 @_leaf_options
 def issue_operator(
     operator_id: str, authority: Path, network: str | None, out: Path, days: int, as_json: bool
 ) -> None:
-    """For OPERATOR_ID, a person who runs the network."""
+    """For a person who runs the network.
+
+    OPERATOR_ID is a name for that person, such as kim.
+    """
     _require_name(operator_uri(_ANY, operator_id))
     _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_operator(operator_id, wish))
 
 
-@command.command("server")
+@command.command("server", epilog=_EPILOG)
 @click.argument("name", nargs=-1, required=True)
 @_leaf_options
 def issue_server(
     name: tuple[str, ...], authority: Path, network: str | None, out: Path, days: int, as_json: bool
 ) -> None:
-    """For a clinic's own web and gRPC servers, known by these DNS names or addresses."""
+    """For a clinic's own servers.
+
+    NAME is a DNS name or an address by which its web and gRPC servers are reached. Repeatable.
+    """
     _issue(authority, network, out, days, as_json, lambda ca, wish: ca.issue_server(name, wish))
 
 
-@command.command("revoke")
+@command.command("revoke", epilog=_EPILOG)
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_authority_options
 @json_option
 def revoke(certificate: Path, authority: Path, network: str | None, as_json: bool) -> None:
-    """Put CERTIFICATE on the list that the hub asks at every call. Doing it twice changes nothing.
+    """Put CERTIFICATE on the authority's list.
 
-    The list is revoked.txt in the authority's directory; the hub reads the file that TANDEM_REVOKED_SERIALS names.
+    The list is revoked.txt in the authority's directory. The hub asks it at every call: see that
+    TANDEM_REVOKED_SERIALS names that file, or a copy of it. Revoking twice changes nothing.
     """
     ca = _existing(authority, network)
     pem = certificate.read_bytes()

@@ -50,7 +50,8 @@ CAST = ("juniper", "riverbend", "alder")
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Addresses and tokens of a network that runs elsewhere, with commands that hurt its members.",
+    help="JSON with addresses and tokens of a network that runs elsewhere, and commands that hurt its members;"
+    " deploy/docker/check writes one.",
 )
 def command(keep: bool, pace: str, with_kafka: bool, kafka: str, postgres: str, against: Path | None) -> None:
     """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""

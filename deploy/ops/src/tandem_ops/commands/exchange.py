@@ -29,9 +29,15 @@ Examples:
   tandem exchange reopen-uplink --practice juniper
   tandem exchange resume-downlink --clinic https://ehr.example --token-file token
 \b
-lag: rows that the practice has not yet acknowledged.
-rescued: rows that Sync had to deliver although they were published.
-stopped: why a log stands still; the exit code is then 1.
+The numbers count rows: the uplink's are what the practice sent, the downlink's what the hub has for it.
+  uplink applied           so far the hub has taken the practice's rows in
+  downlink written         so far the hub has rows for the practice
+  downlink acknowledged    so far the practice has taken them in
+  lag                      rows between the last two
+  parked rows              look at them with: tandem quarantine list
+  rescued                  rows that gRPC had to bring although Kafka should have
+  stopped                  why the hub stopped the uplink; the way out is reopen-uplink
+Exit code 1: a log is stopped, or rows are parked; after a remedy, an alert is left.
 """
 
 
@@ -47,7 +53,7 @@ def command() -> None:
 def status(
     context: click.Context, directory: Path, hub: str | None, certificates: Path | None, as_json: bool
 ) -> None:
-    """Every practice's logs: applied, written, acknowledged, parked, stopped. It takes an operator's certificate."""
+    """Show how far every practice's logs have come. It takes an operator's certificate."""
     with operator_channel(directory, hub, certificates) as channel:
         logs = ExchangeServiceStub(channel).GetExchangeStatus(pb.GetExchangeStatusRequest()).logs
     rows = [
@@ -75,9 +81,12 @@ def status(
 def reopen_uplink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
 ) -> None:
-    """When the hub has stopped a clinic's uplink: what it lacks goes again, in a new epoch.
+    """Let an uplink go on that the hub has stopped.
 
-    First see that no second process works on a copy of the clinic's database. It takes an administrator's token.
+    First see that no second process works on a copy of the clinic's database: it would stop it again.
+    Then rows that the hub has and the clinic lacks come back, and rows that the hub lacks go again,
+    in a new epoch; nothing is lost or doubled. An uplink that is not stopped is left as it is, with exit code 1.
+    It takes an administrator's token.
     """
     _remedy("uplink/reopen", clinic_api(directory, practice, clinic, token_file), as_json)
 
@@ -88,7 +97,11 @@ def reopen_uplink(
 def resume_downlink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
 ) -> None:
-    """When a clinic has stopped its downlink: try again to apply what the hub gives. It takes an administrator's token."""
+    """Let a downlink go on that the clinic has stopped.
+
+    The clinic tries again to apply what the hub gives it. Where nothing was stopped nothing changes.
+    It takes an administrator's token.
+    """
     _remedy("downlink/resume", clinic_api(directory, practice, clinic, token_file), as_json)
 
 

@@ -37,7 +37,11 @@ def explain(
     directory: Path,
     as_json: bool,
 ) -> None:
-    """The clinic's own view of ENTRY now, and what the hub decided under which permission and rule."""
+    """Say why ENTRY was or was not released.
+
+    ENTRY is its id, as the clinic's API gives it. The answer is the clinic's own view of it now,
+    and what the hub decided, under which permission and rule.
+    """
     if not _ID.fullmatch(entry_id):
         raise Stop(Exit.USAGE, f"ENTRY: {entry_id!r} is no entry's id", "ids look like ent_4tq2...")
     api = clinic_api(directory, practice, clinic, token_file)

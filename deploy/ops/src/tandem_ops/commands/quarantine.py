@@ -38,6 +38,7 @@ def command() -> None:
     "--practice",
     "practice_id",
     default="",
+    metavar="PRACTICE_ID",
     help="Only rows that this practice sent: its id, as `tandem practice list` shows it.",
 )
 @hub_options
@@ -51,7 +52,7 @@ def list_parked(
     certificates: Path | None,
     as_json: bool,
 ) -> None:
-    """Parked rows, with the reason as a code. What they hold is sealed and stays so."""
+    """Show parked rows, and the reason as a code. What they hold is sealed and stays so."""
     with operator_channel(directory, hub, certificates) as channel:
         if practice_id:
             # A misspelt practice has no parked rows either: refused as not known, it is no all-clear.
@@ -87,8 +88,10 @@ def retry(
     certificates: Path | None,
     as_json: bool,
 ) -> None:
-    """Apply the parked rows of one episode again, in order."""
+    """Apply one episode's parked rows again, in order.
 
+    PRACTICE_ID and EPISODE_ID stand beside them in `tandem quarantine list`.
+    """
     request = pb.RetryQuarantineRequest(
         request_id=new_id("req"), practice_id=practice_id, episode_id=episode_id
     )
