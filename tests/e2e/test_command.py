@@ -64,6 +64,11 @@ def test_a_token_of_another_clinics_is_named_with_its_option(network, directory,
     assert (code, "--token-file" in said) == (Exit.FINDING, True)
 
 
+def test_an_entry_that_another_clinic_may_have_written_comes_with_a_way_out(directory, capsys):
+    code, said = fails(["permission", "explain", "ent_a", "--practice", "juniper", *directory], capsys)
+    assert (code, "only the clinic that wrote" in said) == (Exit.FINDING, True)
+
+
 def test_an_uplink_that_does_not_stand_still_is_not_reopened(directory, capsys):
     code, said = fails(["exchange", "reopen-uplink", "--practice", "juniper", "--json", *directory], capsys)
     error = json.loads(said)["error"]

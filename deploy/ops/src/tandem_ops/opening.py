@@ -1,5 +1,6 @@
 """A member's own database, opened as whoever runs the command names it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,12 @@ def opened(option: str, url: str, metadata: MetaData, whose: str) -> Iterator[Da
         if file and file != ":memory:" and not Path(file).is_file():
             raise Stop(
                 Exit.USAGE, f"{option}: {file} is not there", f"name {whose} database, once it was started"
+            )
+        if file and not (os.access(file, os.R_OK | os.W_OK) and os.access(Path(file).parent, os.W_OK)):
+            raise Stop(
+                Exit.USAGE,
+                f"{option}: {file} may not be read and written by this user",
+                "run the command as the user as whom the service runs",
             )
         yield database
     except DatabaseError as failed:

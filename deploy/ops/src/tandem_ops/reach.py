@@ -143,8 +143,11 @@ class ClinicApi:
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
 
-def ask(api: ClinicApi, method: str, path: str) -> Any:
-    """The document that the clinic answers with. Raises Stop where it refuses, is away, or is no clinic."""
+def ask(api: ClinicApi, method: str, path: str, otherwise: str = "") -> Any:
+    """The document that the clinic answers with. Raises Stop where it refuses, is away, or is no clinic.
+
+    otherwise: the way out of a refusal that comes without one.
+    """
     try:
         answer = api.call(method, path)
     except ClinicAway as away:
@@ -155,7 +158,7 @@ def ask(api: ClinicApi, method: str, path: str) -> Any:
         message = f"the clinic at {api.address}: {said['detail'] or said['title']}"
         if answer.status == http.client.UNAUTHORIZED:
             said["way_out"] = "name a file with a good access token of this clinic's: --token-file"
-        raise Stop(Exit.FINDING, message, said["way_out"], said["reason"])
+        raise Stop(Exit.FINDING, message, said["way_out"] or otherwise, said["reason"])
     if answer.is_refusal or not isinstance(answer.body, Mapping | list):
         raise Stop(
             Exit.FINDING,

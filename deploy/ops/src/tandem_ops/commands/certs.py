@@ -86,8 +86,8 @@ def _leaf_options(function: Callable[P, R]) -> Callable[P, R]:
 @json_option
 def make_authority(authority: Path, network: str | None, as_json: bool) -> None:
     """Make an authority, or show the one that is there."""
-    new = not (authority / "ca.key").exists()
     with usable("--authority", authority):
+        new = not (authority / "ca.key").exists()
         ca = _opened(authority, network)
     Output(as_json).facts({"authority": ca.directory, "network": ca.network, "new": new})
 
@@ -182,13 +182,14 @@ def _require_name(uri: str) -> None:
 
 
 def _existing(authority: Path, network: str | None) -> DevelopmentCA:
-    if not (authority / "ca.key").exists():
-        raise Stop(
-            Exit.USAGE,
-            f"--authority {authority}: there is no authority",
-            f"make one with: tandem certs ca --authority {authority}",
-        )
-    return _opened(authority, network)
+    with usable("--authority", authority):
+        if not (authority / "ca.key").exists():
+            raise Stop(
+                Exit.USAGE,
+                f"--authority {authority}: there is no authority",
+                f"make one with: tandem certs ca --authority {authority}",
+            )
+        return _opened(authority, network)
 
 
 def _opened(authority: Path, network: str | None) -> DevelopmentCA:

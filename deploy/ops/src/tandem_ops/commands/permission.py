@@ -45,4 +45,5 @@ def explain(
     if not _ID.fullmatch(entry_id):
         raise Stop(Exit.USAGE, f"ENTRY: {entry_id!r} is no entry's id", "ids look like ent_4tq2...")
     api = clinic_api(directory, practice, clinic, token_file)
-    Output(as_json).facts(ask(api, "GET", f"/api/v1/entries/{entry_id}/explain"))
+    alone = "only the clinic that wrote the entry can ask"
+    Output(as_json).facts(ask(api, "GET", f"/api/v1/entries/{entry_id}/explain", alone))
