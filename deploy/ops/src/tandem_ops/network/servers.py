@@ -49,7 +49,7 @@ def _provide_on_server(url: str, names: list[str]) -> None:
     except DatabaseError as failed:
         raise Stop(
             Exit.UNREACHABLE,
-            f"the PostgreSQL server at {engine.url.host}:{engine.url.port or 5432} does not answer, or refuses this user",
+            f"{make_url(url)!r} does not answer, or refuses this user",
             "see that it runs; --postgres names it and a user who may create databases",
         ) from failed
     finally:
