@@ -371,8 +371,9 @@ def test_an_unknown_field_name_that_is_not_plain_is_not_repeated():
     ],
 )
 def test_what_contradicts_itself_is_refused_by_field(kind, changes, field):
+    example: Any = EXAMPLES[kind]
     with pytest.raises(Invalid) as refusal:
-        replace(EXAMPLES[kind], **changes)
+        replace(example, **changes)
     assert refusal.value.field == field
 
 

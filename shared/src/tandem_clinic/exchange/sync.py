@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.refusals import UplinkNotStopped
 from tandem_clinic.exchange import restore
 from tandem_clinic.hub import journal
-from tandem_clinic.store import worklist
+from tandem_clinic.store import audit, worklist
 from tandem_clinic.store.tables import command, revocation_known
 from tandem_clinic.usecases import sharing
 from tandem_platform.errors import Refusal
@@ -185,13 +186,13 @@ class Sync:
 
     def _act_on(self, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         with self._acting:
-            self._clinic.db.run(lambda tx: self._note(tx, response))
+            self._clinic.db.run(lambda tx: self._note(tx, request, response))
             self._peer.downlink_head = response.downlink_head.sequence
             self._peer.push_wanted = response.push_wanted
             self._peer.synced_at = self._clinic.now()
             self._restore(request, response)
 
-    def _note(self, tx: Transaction, response: pb.SyncResponse) -> None:
+    def _note(self, tx: Transaction, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         clinic = self._clinic
         now = clinic.now()
         for noted in response.revocations:
@@ -206,12 +207,16 @@ class Sync:
         self._acknowledge(tx, Position.from_message(response.uplink_cursor))
         if response.uplink_stopped:
             worklist.raise_alert(tx, "uplink-stopped", now, reason=response.uplink_stopped)
-        else:
-            worklist.clear_alert(tx, "uplink-stopped", now)
         if response.quarantined:
             worklist.raise_alert(tx, "rows-parked-at-hub", now, rows=str(len(response.quarantined)))
-        else:
-            worklist.clear_alert(tx, "rows-parked-at-hub", now)
+        over = {
+            "uplink-stopped": not response.uplink_stopped,
+            "rows-parked-at-hub": not response.quarantined,
+            # What was lost is on both sides again, and nothing is on its way.
+            "restored-from-backup": request.uplink_head == response.uplink_cursor,
+            "hub-restored": request.downlink_cursor == response.downlink_head,
+        }
+        worklist.clear_alerts(tx, [kind for kind, is_over in over.items() if is_over], now)
 
     def _acknowledge(self, tx: Transaction, hub_cursor: Position) -> bool:
         """Whether the hub's cursor is a place of our log. Another's numbers acknowledge nothing of ours."""
@@ -237,14 +242,20 @@ class Sync:
         self._peer.uplink_cursor = Position(epoch, hub_cursor.sequence, hub_cursor.hash)
 
     def reopen_uplink(self) -> None:
-        """An administrator's way out when the hub has stopped the uplink: what it lacks goes again, in a new epoch."""
+        """An administrator's way out when the hub has stopped the uplink: what it lacks goes again, in a new epoch.
+
+        Raises UplinkNotStopped where the hub has not.
+        """
         response = self.step()
+        if not response.uplink_stopped:
+            raise UplinkNotStopped
         hub_cursor = Position.from_message(response.uplink_cursor)
         with self._acting:
             epoch = restore.read_lost_rows_back(
                 self._clinic, hub_cursor, lambda new: self._open_epoch(new, hub_cursor)
             )
             self._peer.uplink_cursor = Position(epoch, hub_cursor.sequence, hub_cursor.hash)
+        self.push()
         self.step()
 
     def resume_downlink(self) -> None:
@@ -254,7 +265,7 @@ class Sync:
 
     def _start_downlink(self, tx: Transaction) -> None:
         restart(tx, downlink(self._clinic.practice_id))
-        worklist.clear_alert(tx, "downlink-stopped", self._clinic.now())
+        worklist.clear_alerts(tx, ["downlink-stopped"], self._clinic.now())
 
     def _follow_reopened_downlink(self, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         """The hub is back from a backup and continues above our cursor, in a new epoch."""
@@ -266,9 +277,9 @@ class Sync:
             if cursor == asked and Position.from_message(response.downlink_reopened_after) == asked:
                 move_cursor(tx, name, Position(response.downlink_epoch, cursor.sequence, cursor.hash))
                 self._start_downlink(tx)
-                worklist.raise_alert(
-                    tx, "hub-restored", self._clinic.now(), epoch=str(response.downlink_epoch)
-                )
+                now, epoch = self._clinic.now(), str(response.downlink_epoch)
+                audit.note(tx, "hub-restored", now, epoch=epoch)
+                worklist.raise_alert(tx, "hub-restored", now, epoch=epoch)
 
         self._clinic.db.run(work)
 

@@ -371,7 +371,7 @@ class Journal:
         replay_above(tx, self._clinic, response.receipt.number - 1)
         if not self._settle(tx, sent, "answered", answer=answer, receipt_number=response.receipt.number):
             return
-        worklist.clear_alert(tx, "journal-stuck", self._clinic.now())
+        worklist.clear_alerts(tx, ["journal-stuck"], self._clinic.now())
         if sent.replayed_since is None and sent.name in self._answered:
             self._answered[sent.name](tx, self._clinic, sent, response)
 

@@ -136,15 +136,17 @@ def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "",
         )
 
 
-def clear_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "") -> None:
-    tx.execute(_CLEARING, {"of": kind, "subject": subject_id, "now": now})
+def clear_alerts(tx: Transaction, kinds: Collection[str], now: datetime) -> None:
+    """What they said is no longer the case. Only those of no subject."""
+    if kinds:
+        tx.execute(_CLEARING, {"of": list(kinds), "now": now})
 
 
 _CLEARING = (
     update(alert)
     .where(
-        alert.c.kind == bindparam("of"),
-        alert.c.subject_id == bindparam("subject"),
+        alert.c.kind.in_(bindparam("of", expanding=True)),
+        alert.c.subject_id == "",
         alert.c.cleared_at.is_(None),
     )
     .values(cleared_at=bindparam("now"))
