@@ -70,7 +70,7 @@ def test_what_nobody_waits_for_goes_with_what_somebody_does_or_at_the_next_look(
     writer: Writer, relay: Relay, transport: MemoryTransport
 ) -> None:
     def receipt() -> None:
-        writer.database.run(lambda tx: log.stage(tx, JUNIPER, a_receipt(), at=NOON, urgent=False))
+        writer.database.run(lambda tx: log.stage(tx, JUNIPER, a_receipt("r"), at=NOON, urgent=False))
 
     woken = writer.database.wakeup(log.ROWS).count
     receipt()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -67,7 +68,7 @@ def things(count: int) -> list[dict[str, object]]:
     return [a_thing(f"t{number:03}", **(empty if number % 2 else {})) for number in range(count)]
 
 
-def names(tx: Transaction, statement: object, **values: object) -> list[str]:
+def names(tx: Transaction, statement: object, **values: Any) -> list[str]:
     return [row.name for row in tx.all(statement, **values)]
 
 
