@@ -1,8 +1,10 @@
 """The tables by themselves: each combination of facts is decided once, and every row says where the law stands."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from conftest import SAID
 from promises.law.table import Table, read
 
 NAMES = ("decisions.toml", "forms.toml", "signers.toml")
@@ -18,8 +20,11 @@ def test_no_combination_is_decided_twice(table: Table) -> None:
     assert table.overlaps() == []
 
 
-def test_every_combination_is_decided(table: Table) -> None:
-    print(f"{table.rows} rows decide {table.size:,} combinations of {len(table.axes)} axes")
+def test_every_combination_is_decided(
+    table: Table, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    name = request.node.callspec.params["table"]
+    record_property(SAID, f"{name}: {table.rows} rows decide {table.size:,} combinations of {len(table.axes)} axes")
     assert table.decided() == table.size
 
 

@@ -1,0 +1,82 @@
+"""Whose signature makes a consent valid: the patient's, a representative's within authority and dates, a minor's own."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from tandem_care.errors import Invalid
+
+
+class Capacity(StrEnum):
+    """What the patient can do on the day of signing."""
+
+    ADULT = "adult"
+    MINOR_ACTING_ALONE = "minor-acting-alone"
+    """State law lets this minor obtain the care in question without a parent."""
+    MINOR = "minor"
+    ADJUDICATED_INCAPABLE = "adjudicated-incapable"
+    INCAPABLE = "incapable"
+    """For now, by a medical condition; no court has spoken."""
+    DECEASED = "deceased"
+
+
+class SignedBy(StrEnum):
+    NOBODY = "nobody"
+    PATIENT = "patient"
+    REPRESENTATIVE = "representative"
+    BOTH = "both"
+
+
+class SignatureFault(StrEnum):
+    SIGNATURE_MISSING = "signature-missing"
+    PATIENT_MUST_SIGN = "patient-must-sign"
+    REPRESENTATIVE_MUST_SIGN = "representative-must-sign"
+    BOTH_MUST_SIGN = "both-must-sign"
+    AUTHORITY_NOT_STATED = "authority-not-stated"
+    AUTHORITY_NOT_IN_FORCE = "authority-not-in-force"
+    NOBODY_MAY_SIGN_NOW = "nobody-may-sign-now"
+    """42 CFR 2.15(a)(2) lets the program's director consent to payment only. A medical emergency stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """On what a representative acts, and on which days: *since* and *until* included."""
+
+    on: str
+    """Parent, guardian by order of a court, agent under a power of attorney for health care, executor."""
+    since: date | None = None
+    until: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.until < self.since:
+            raise Invalid("until", "must not lie before since")
+
+    def is_in_force(self, day: date) -> bool:
+        return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
+
+
+def signature_fault(
+    capacity: Capacity, signed_by: SignedBy, authority: Authority | None, signed_on: date, *, part2: bool
+) -> SignatureFault | None:
+    """What is wrong with a signature given on *signed_on*; None where it is valid.
+
+    42 CFR 2.14 and 2.15 for records of a Part 2 program, 45 CFR 164.502(g) for all others.
+    """
+    if signed_by is SignedBy.NOBODY:
+        return SignatureFault.SIGNATURE_MISSING
+    if part2 and capacity is Capacity.INCAPABLE:
+        return SignatureFault.NOBODY_MAY_SIGN_NOW
+    if part2 and capacity is Capacity.MINOR and signed_by is not SignedBy.BOTH:
+        return SignatureFault.BOTH_MUST_SIGN
+    if signed_by is not SignedBy.REPRESENTATIVE and capacity in _SIGN_FOR_THEMSELVES:
+        return None
+    if signed_by is SignedBy.PATIENT:
+        return SignatureFault.REPRESENTATIVE_MUST_SIGN
+    if capacity is Capacity.MINOR_ACTING_ALONE or (part2 and capacity is Capacity.ADULT):
+        return SignatureFault.PATIENT_MUST_SIGN
+    if authority is None or not authority.on.strip():
+        return SignatureFault.AUTHORITY_NOT_STATED
+    return None if authority.is_in_force(signed_on) else SignatureFault.AUTHORITY_NOT_IN_FORCE
+
+
+_SIGN_FOR_THEMSELVES = frozenset({Capacity.ADULT, Capacity.MINOR_ACTING_ALONE})
