@@ -24,7 +24,9 @@ def test_every_combination_is_decided(
     table: Table, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     name = request.node.callspec.params["table"]
-    record_property(SAID, f"{name}: {table.rows} rows decide {table.size:,} combinations of {len(table.axes)} axes")
+    record_property(
+        SAID, f"{name}: {table.rows} rows decide {table.size:,} combinations of {len(table.axes)} axes"
+    )
     assert table.decided() == table.size
 
 

@@ -41,6 +41,9 @@ class StateRule:
         if self.until is not None and self.until < self.since:
             raise Invalid("until", "must not lie before since")
 
+    def holds_on(self, day: date) -> bool:
+        return self.since <= day and (self.until is None or day <= self.until)
+
     def alone_from(self, care: Care) -> int | None:
         return self.mental_health_alone if care is Care.MENTAL_HEALTH else self.substance_use_alone
 
@@ -65,7 +68,7 @@ def read_rules(written: str) -> tuple[StateRule, ...]:
     )
     for number, rule in enumerate(rules):
         for later in rules[number + 1 :]:
-            if rule.state == later.state and _share_a_day(rule, later):
+            if rule.state == later.state and (rule.holds_on(later.since) or later.holds_on(rule.since)):
                 raise Invalid("rules", f"has two for {rule.state} that hold on the same day")
     if not any(rule.state == OTHER for rule in rules):
         raise Invalid("rules", 'must have one for "other" states')
@@ -78,7 +81,7 @@ SHIPPED: Final = read_rules(files("tandem_care.law").joinpath("minors.toml").rea
 def rule_of(state: str, day: date, rules: Iterable[StateRule] = SHIPPED) -> StateRule:
     """The rule that holds in *state* on *day*: of a day before its list begins, the first; where it has lapsed, that of "other" states."""
     of_state = sorted((rule for rule in rules if rule.state == state), key=lambda rule: rule.since)
-    holding = [rule for rule in of_state if rule.since <= day and (rule.until is None or day <= rule.until)]
+    holding = [rule for rule in of_state if rule.holds_on(day)]
     if holding:
         return holding[0]
     if of_state and (day < of_state[0].since or state == OTHER):
@@ -91,9 +94,3 @@ def _birthday(born: date, age: int) -> date:
         return born.replace(year=born.year + age)
     except ValueError:
         return date(born.year + age, 3, 1)
-
-
-def _share_a_day(one: StateRule, other: StateRule) -> bool:
-    return (one.until is None or other.since <= one.until) and (
-        other.until is None or one.since <= other.until
-    )

@@ -1,0 +1,196 @@
+"""Forms and signatures against their tables; minors by state and date."""
+
+from datetime import date, timedelta
+from itertools import product
+
+import pytest
+from conftest import SAID
+from promises.law.table import read
+
+from tandem_care.categories import Purpose
+from tandem_care.errors import Invalid
+from tandem_care.law.elements import Element, lacking
+from tandem_care.law.emergency import EmergencyFact, missing_facts
+from tandem_care.law.minors import OTHER, SHIPPED, Care, read_rules, rule_of
+from tandem_care.law.signers import Authority, Capacity, SignatureFault, SignedBy, signature_fault
+
+FORMS, SIGNERS = read("forms.toml"), read("signers.toml")
+WORDS = {"words": "as it should be", "nothing": " ", "none": " None "}
+SIGNED_ON = date(2026, 3, 1)
+DAY = timedelta(days=1)
+
+
+# What a form must say
+
+
+def test_the_elements_are_those_of_the_table_with_their_paragraphs():
+    assert [element.value for element in Element] == list(FORMS.axes["element"])
+    for element in Element:
+        assert element.section == f"42 CFR {FORMS.beside['sections'][element.value]}"
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_each_element_is_lacking_where_the_table_says_so(purpose):
+    for element, stated in product(Element, WORDS):
+        said = dict.fromkeys(Element, "as it should be") | {element: WORDS[stated]}
+        expected = FORMS.at((element.value, stated, purpose.value)).rule
+        assert lacking(said, purpose) == ((element,) if expected == "lacking" else ())
+
+
+def test_all_elements_that_are_lacking_are_named_whatever_else_is(record_property):
+    elements = list(Element)
+    for bits in range(2 ** len(elements)):
+        there = {element for place, element in enumerate(elements) if bits >> place & 1}
+        said = dict.fromkeys(there, "as it should be")
+        assert set(lacking(said, Purpose.TREATMENT)) == set(elements) - there
+    record_property(SAID, f"forms.toml: {2 ** len(elements):,} forms, each with other elements lacking")
+
+
+# Whose signature counts
+
+AUTHORITIES = {
+    "in-force": [
+        Authority("parent"),
+        Authority("guardian", since=SIGNED_ON),
+        Authority("guardian", until=SIGNED_ON),
+    ],
+    "not-yet": [Authority("guardian", since=SIGNED_ON + DAY)],
+    "ended": [Authority("guardian", until=SIGNED_ON - DAY)],
+    "not-stated": [None, Authority(" ")],
+}
+
+
+def test_signatures_count_as_the_table_says(record_property):
+    run = 0
+    for cell in SIGNERS.cells:
+        for values in cell.combinations():
+            facts = SIGNERS.facts(values)
+            for authority in AUTHORITIES[facts["authority"]]:
+                fault = signature_fault(
+                    Capacity(facts["patient"]),
+                    SignedBy(facts["signed_by"]),
+                    authority,
+                    SIGNED_ON,
+                    part2=facts["records"] == "part2",
+                )
+                assert (fault or "valid") == cell.outcome.rule, facts
+                run += 1
+    record_property(SAID, f"signers.toml: {run} signatures judged")
+
+
+def test_the_faults_and_capacities_are_those_of_the_table():
+    assert {cell.outcome.rule for cell in SIGNERS.cells} == {"valid", *SignatureFault}
+    assert set(SIGNERS.axes["patient"]) == set(Capacity)
+    assert set(SIGNERS.axes["signed_by"]) == set(SignedBy)
+
+
+def test_an_authority_does_not_end_before_it_begins():
+    with pytest.raises(Invalid):
+        Authority("guardian", since=SIGNED_ON, until=SIGNED_ON - DAY)
+
+
+# Minors
+
+
+@pytest.mark.parametrize(
+    ("state", "on", "care", "years", "capacity"),
+    [
+        ("other", date(2026, 3, 1), Care.MENTAL_HEALTH, 17, Capacity.MINOR),
+        ("other", date(2026, 3, 1), Care.SUBSTANCE_USE, 18, Capacity.ADULT),
+        ("NV", date(2026, 3, 1), Care.MENTAL_HEALTH, 17, Capacity.MINOR),
+        ("AL", date(2025, 9, 30), Care.MENTAL_HEALTH, 14, Capacity.MINOR_ACTING_ALONE),
+        ("AL", date(2025, 10, 1), Care.MENTAL_HEALTH, 15, Capacity.MINOR),
+        ("AL", date(2025, 10, 1), Care.MENTAL_HEALTH, 16, Capacity.MINOR_ACTING_ALONE),
+        ("AL", date(2025, 10, 1), Care.SUBSTANCE_USE, 11, Capacity.MINOR_ACTING_ALONE),
+        ("AL", date(2026, 3, 1), Care.MENTAL_HEALTH, 18, Capacity.MINOR_ACTING_ALONE),
+        ("AL", date(2026, 3, 1), Care.MENTAL_HEALTH, 19, Capacity.ADULT),
+        ("CA", date(2026, 3, 1), Care.MENTAL_HEALTH, 11, Capacity.MINOR),
+        ("CA", date(2026, 3, 1), Care.MENTAL_HEALTH, 12, Capacity.MINOR_ACTING_ALONE),
+        ("IL", date(2026, 3, 1), Care.SUBSTANCE_USE, 12, Capacity.MINOR_ACTING_ALONE),
+        ("OR", date(2026, 3, 1), Care.MENTAL_HEALTH, 13, Capacity.MINOR),
+        ("OR", date(2026, 3, 1), Care.MENTAL_HEALTH, 14, Capacity.MINOR_ACTING_ALONE),
+        ("WA", date(2026, 3, 1), Care.SUBSTANCE_USE, 13, Capacity.MINOR_ACTING_ALONE),
+        ("WA", date(2026, 3, 1), Care.MENTAL_HEALTH, 18, Capacity.ADULT),
+    ],
+)
+def test_what_a_minor_may_do_alone_is_a_matter_of_state_date_and_age(state, on, care, years, capacity):
+    rule = rule_of(state, on)
+    birthday = on.replace(year=on.year - years)
+    assert rule.capacity(birthday, on, care) is capacity
+    a_day_short = rule.capacity(birthday + DAY, on, care)
+    assert a_day_short is rule.capacity(birthday.replace(year=birthday.year + 1), on, care)
+
+
+def test_a_leapling_comes_of_age_on_the_first_of_march():
+    rule = rule_of(OTHER, SIGNED_ON)
+    assert rule.comes_of_age(date(2008, 2, 29)) == date(2026, 3, 1)
+    assert rule.capacity(date(2008, 2, 29), date(2026, 2, 28), Care.MENTAL_HEALTH) is Capacity.MINOR
+
+
+def test_every_state_rule_says_where_it_is_written():
+    assert {rule.state for rule in SHIPPED} == {OTHER, "AL", "CA", "IL", "OR", "WA"}
+    assert all(rule.sources for rule in SHIPPED)
+
+
+def test_a_rule_holds_on_its_days():
+    assert rule_of("AL", date(2020, 1, 1)).until == date(2025, 9, 30)
+    lapsed = [rule for rule in SHIPPED if rule.until is not None or rule.state == OTHER]
+    assert rule_of("AL", date(2026, 1, 1), lapsed).state == OTHER
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ('rules = [{state = "CA", majority = 18, since = 2024-01-01, sources = ["x"]}]', "rules"),
+        (
+            """
+            [[rules]]
+            state = "other"
+            majority = 18
+            since = 2024-01-01
+            sources = ["x"]
+            [[rules]]
+            state = "other"
+            majority = 19
+            since = 2025-01-01
+            sources = ["x"]
+            """,
+            "rules",
+        ),
+        ('rules = [{state = "other", majority = 18, since = 2024-01-01, sources = []}]', "sources"),
+        (
+            'rules = [{state = "other", majority = 18, since = 2024-01-02, until = 2024-01-01, sources = ["x"]}]',
+            "until",
+        ),
+    ],
+)
+def test_a_list_of_state_rules_that_contradicts_itself_is_refused(written, field):
+    with pytest.raises(Invalid) as refusal:
+        read_rules(written)
+    assert refusal.value.field == field
+
+
+# The four facts of an emergency
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        ({"recipient": " "}, EmergencyFact.RECIPIENT),
+        ({"facility": ""}, EmergencyFact.RECIPIENT),
+        ({"discloser": ""}, EmergencyFact.DISCLOSER),
+        ({"at": None}, EmergencyFact.TIME),
+        ({"nature": ""}, EmergencyFact.NATURE),
+    ],
+)
+def test_the_fact_that_an_emergency_lacks_is_named(change, fact):
+    recorded = {
+        "recipient": "Dr Park",
+        "facility": "Riverbend",
+        "discloser": "Nurse Lee",
+        "at": SIGNED_ON,
+        "nature": "unresponsive",
+    }
+    assert missing_facts(**recorded) == ()
+    assert missing_facts(**(recorded | change)) == (fact,)
+    assert fact.section == f"42 CFR 2.51(c)({list(EmergencyFact).index(fact) + 1})"
