@@ -8,11 +8,12 @@ from conftest import SAID
 from promises.law.table import read
 
 from tandem_care.categories import Purpose
+from tandem_care.entry_kinds import Representative
 from tandem_care.errors import Invalid
 from tandem_care.law.elements import Element, lacking
 from tandem_care.law.emergency import EmergencyFact, missing_facts
 from tandem_care.law.minors import OTHER, SHIPPED, Care, read_rules, rule_of
-from tandem_care.law.signers import Authority, Capacity, SignatureFault, SignedBy, signature_fault
+from tandem_care.law.signers import Capacity, SignatureFault, SignedBy, authority_ends_on, signature_fault
 
 FORMS, SIGNERS = read("forms.toml"), read("signers.toml")
 WORDS = {"words": "as it should be", "nothing": " ", "none": " None "}
@@ -48,15 +49,18 @@ def test_all_elements_that_are_lacking_are_named_whatever_else_is(record_propert
 
 # Whose signature counts
 
-AUTHORITIES = {
-    "in-force": [
-        Authority("parent"),
-        Authority("guardian", since=SIGNED_ON),
-        Authority("guardian", until=SIGNED_ON),
-    ],
-    "not-yet": [Authority("guardian", since=SIGNED_ON + DAY)],
-    "ended": [Authority("guardian", until=SIGNED_ON - DAY)],
-    "not-stated": [None, Authority(" ")],
+
+def a_representative(since: date, until: date | None = None) -> Representative:
+    return Representative(
+        name="Sam Rivera", relation="aunt", authority="guardian", valid_from=since, valid_until=until
+    )
+
+
+REPRESENTATIVES = {
+    "in-force": [a_representative(SIGNED_ON), a_representative(SIGNED_ON - DAY, SIGNED_ON)],
+    "not-yet": [a_representative(SIGNED_ON + DAY)],
+    "ended": [a_representative(SIGNED_ON - 2 * DAY, SIGNED_ON - DAY)],
+    "not-stated": [None],
 }
 
 
@@ -65,11 +69,11 @@ def test_signatures_count_as_the_table_says(record_property):
     for cell in SIGNERS.cells:
         for values in cell.combinations():
             facts = SIGNERS.facts(values)
-            for authority in AUTHORITIES[facts["authority"]]:
+            for representative in REPRESENTATIVES[facts["authority"]]:
                 fault = signature_fault(
                     Capacity(facts["patient"]),
                     SignedBy(facts["signed_by"]),
-                    authority,
+                    representative,
                     SIGNED_ON,
                     part2=facts["records"] == "part2",
                 )
@@ -84,9 +88,34 @@ def test_the_faults_and_capacities_are_those_of_the_table():
     assert set(SIGNERS.axes["signed_by"]) == set(SignedBy)
 
 
-def test_an_authority_does_not_end_before_it_begins():
-    with pytest.raises(Invalid):
-        Authority("guardian", since=SIGNED_ON, until=SIGNED_ON - DAY)
+OF_AGE = date(2027, 6, 1)
+UNTIL_2028 = a_representative(SIGNED_ON, date(2028, 12, 31))
+WITHOUT_END = a_representative(SIGNED_ON)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "signed_by", "representative", "ends_on"),
+    [
+        (Capacity.ADULT, SignedBy.PATIENT, None, None),
+        (Capacity.ADULT, SignedBy.BOTH, UNTIL_2028, None),
+        (Capacity.ADULT, SignedBy.REPRESENTATIVE, UNTIL_2028, date(2029, 1, 1)),
+        (Capacity.MINOR_ACTING_ALONE, SignedBy.PATIENT, None, None),
+        (Capacity.MINOR, SignedBy.REPRESENTATIVE, WITHOUT_END, OF_AGE),
+        (Capacity.MINOR, SignedBy.BOTH, UNTIL_2028, OF_AGE),
+        (
+            Capacity.MINOR,
+            SignedBy.REPRESENTATIVE,
+            a_representative(SIGNED_ON, date(2026, 12, 31)),
+            date(2027, 1, 1),
+        ),
+        (Capacity.ADJUDICATED_INCAPABLE, SignedBy.REPRESENTATIVE, WITHOUT_END, None),
+        (Capacity.ADJUDICATED_INCAPABLE, SignedBy.BOTH, UNTIL_2028, date(2029, 1, 1)),
+    ],
+)
+def test_what_another_signed_ends_with_the_authority_and_at_majority(
+    capacity, signed_by, representative, ends_on
+):
+    assert authority_ends_on(capacity, signed_by, representative, OF_AGE) == ends_on
 
 
 # Minors

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from tandem_care.categories import EMERGENCY, Purpose
 from tandem_care.errors import Invalid
-
-if TYPE_CHECKING:
-    from tandem_care.law.facts import Question
+from tandem_care.law.facts import Question
 
 
 class EmergencyFact(StrEnum):
@@ -65,7 +62,7 @@ class EmergencyAccess:
             raise Invalid("ends_at", "must be after starts_at")
 
 
-def emergency_covers(emergency: EmergencyAccess, question: "Question") -> bool:
+def emergency_covers(emergency: EmergencyAccess, question: Question) -> bool:
     """Only to treat, only the emergency set of categories, in the named scope, while it lasts."""
     return (
         emergency.discloser == question.discloser

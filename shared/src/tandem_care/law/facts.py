@@ -55,7 +55,7 @@ class Permission:
     signature_due_at: datetime | None = None
     """Until when a verbal permission may wait for its signature."""
     is_plain: bool = field(init=False, repr=False, compare=False)
-    """A sound written permit without an end: most rules can have nothing to say about it."""
+    """A sound written permit: most rules can have nothing to say about it."""
 
     def __post_init__(self) -> None:
         for name in _TIMES:
@@ -73,7 +73,6 @@ class Permission:
         is_plain = (
             self.basis is Basis.WRITTEN
             and self.state is PermissionState.ACTIVE
-            and self.ends_at is None
             and not self.lacking
             and self.signature_fault is None
             and self.authority_until is None

@@ -279,7 +279,7 @@ CLAUSES: Final[Sequence[Clause]] = (
     _asks(Rule.WRITING_REQUIRED, _writing_required, passes_plain=True),
     _asks(Rule.DECLINED_TO_SIGN, _declined_to_sign, passes_plain=True),
     _asks(Rule.REVOKED, _revoked, passes_plain=True),
-    _asks(Rule.EXPIRED, _expired, passes_plain=True),
+    _asks(Rule.EXPIRED, _expired),
     _asks(Rule.HELD, _held, passes_plain=True),
     _asks(Rule.FORM_DEFICIENT, _form_deficient, passes_plain=True, detail=_named_elements),
     _asks(

@@ -1,10 +1,9 @@
 """Whose signature makes a consent valid: the patient's, a representative's within authority and dates, a minor's own."""
 
-from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 
-from tandem_care.errors import Invalid
+from tandem_care.entry_kinds import Representative
 
 
 class Capacity(StrEnum):
@@ -38,28 +37,17 @@ class SignatureFault(StrEnum):
     """42 CFR 2.15(a)(2) lets the program's director consent to payment only. A medical emergency stays open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """On what a representative acts, and on which days: *since* and *until* included."""
-
-    on: str
-    """Parent, guardian by order of a court, agent under a power of attorney for health care, executor."""
-    since: date | None = None
-    until: date | None = None
-
-    def __post_init__(self) -> None:
-        if self.since is not None and self.until is not None and self.until < self.since:
-            raise Invalid("until", "must not lie before since")
-
-    def is_in_force(self, day: date) -> bool:
-        return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
-
-
 def signature_fault(
-    capacity: Capacity, signed_by: SignedBy, authority: Authority | None, signed_on: date, *, part2: bool
+    capacity: Capacity,
+    signed_by: SignedBy,
+    representative: Representative | None,
+    signed_on: date,
+    *,
+    part2: bool,
 ) -> SignatureFault | None:
     """What is wrong with a signature given on *signed_on*; None where it is valid.
 
+    ``representative``: whom the patient's record names, with authority and dates.
     42 CFR 2.14 and 2.15 for records of a Part 2 program, 45 CFR 164.502(g) for all others.
     """
     if signed_by is SignedBy.NOBODY:
@@ -74,9 +62,26 @@ def signature_fault(
         return SignatureFault.REPRESENTATIVE_MUST_SIGN
     if capacity is Capacity.MINOR_ACTING_ALONE or (part2 and capacity is Capacity.ADULT):
         return SignatureFault.PATIENT_MUST_SIGN
-    if authority is None or not authority.on.strip():
+    if representative is None:
         return SignatureFault.AUTHORITY_NOT_STATED
-    return None if authority.is_in_force(signed_on) else SignatureFault.AUTHORITY_NOT_IN_FORCE
+    return None if representative.acts_on(signed_on) else SignatureFault.AUTHORITY_NOT_IN_FORCE
+
+
+def authority_ends_on(
+    capacity: Capacity, signed_by: SignedBy, representative: Representative | None, comes_of_age: date
+) -> date | None:
+    """The first day on which what another signed for the patient carries no more; None where there is no such day.
+
+    The representative's last day has passed, or the patient has come of age: the patient decides from then on.
+    """
+    if capacity in _SIGN_FOR_THEMSELVES and signed_by is not SignedBy.REPRESENTATIVE:
+        return None
+    days = []
+    if representative is not None and representative.valid_until is not None:
+        days.append(representative.valid_until + timedelta(days=1))
+    if capacity is Capacity.MINOR:
+        days.append(comes_of_age)
+    return min(days, default=None)
 
 
 _SIGN_FOR_THEMSELVES = frozenset({Capacity.ADULT, Capacity.MINOR_ACTING_ALONE})

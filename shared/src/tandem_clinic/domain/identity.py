@@ -32,9 +32,7 @@ def resemble(one: PatientIdentity, other: PatientIdentity) -> bool:
 
 def acts_for(representative: Representative, day: date) -> bool:
     """A representative's access ends with their authority, at majority for instance."""
-    return representative.valid_from <= day and (
-        representative.valid_until is None or day <= representative.valid_until
-    )
+    return representative.acts_on(day)
 
 
 def _spellings(identity: PatientIdentity) -> set[str]:
