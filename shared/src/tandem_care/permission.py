@@ -11,9 +11,10 @@ from tandem_care.categories import PART2
 from tandem_care.law.decision import Decision, Law, decide
 from tandem_care.law.emergency import EmergencyAccess, emergency_covers
 from tandem_care.law.facts import Permission, PermissionState, Question
-from tandem_care.law.rules import SENTENCES, Rule
+from tandem_care.law.rules import KEPT_BACK, SENTENCES, Rule
 
 __all__ = [
+    "KEPT_BACK",
     "REDISCLOSURE_NOTICE",
     "SENTENCES",
     "Decision",

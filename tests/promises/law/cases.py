@@ -15,9 +15,11 @@ from tandem_care.permission import EmergencyAccess, Permission, PermissionState,
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INSTANT: Final = timedelta(microseconds=1)
-SCOPE: Final = {"discloser": "juniper", "recipient": "riverbend", "episode": "epi_1"}
+SCOPE: Final[Mapping[str, Any]] = {"discloser": "juniper", "recipient": "riverbend", "episode": "epi_1"}
 ITEM: Final = "ent_kept_back"
 CODE: Final = "F10.2"
+TURNS: Final = 13
+"""After how many turns the ways in which a fact can be so come round again."""
 
 
 def hours(number: int) -> datetime:
@@ -139,7 +141,7 @@ class Cases:
             facts["basis"],
             facts["period"],
             facts["state"],
-            turn % 12,
+            turn % TURNS,
         )
         question = a_question(
             category,
@@ -147,7 +149,7 @@ class Cases:
             facts["authored"],
             facts["program"] == "yes",
             exception,
-            turn % 12,
+            turn % TURNS,
         )
         return Given(
             (permission, *kept_back(category, exception, turn % 2)),
@@ -246,11 +248,11 @@ def emergency(fact: str) -> EmergencyAccess | None:
     """None where there is no record, or none can be made."""
     if fact == "none":
         return None
-    recorded = {**SCOPE, **FOUR_FACTS, "starts_at": hours(-1), "ends_at": hours(1)}
+    recorded: dict[str, Any] = {**SCOPE, **FOUR_FACTS, "starts_at": hours(-1), "ends_at": hours(1)}
     if fact in MISSING:
         for missing in MISSING[fact]:
             try:
-                return EmergencyAccess(**(recorded | missing))
+                return EmergencyAccess(**{**recorded, **missing})
             except Invalid:
                 continue
         return None

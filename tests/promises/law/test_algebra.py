@@ -1,6 +1,6 @@
 """What holds for any permissions at all: deny and revocation win, permits add up, and saying no never opens anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -93,12 +93,13 @@ def ask(permissions: Sequence[Permission], question: Question, **changes: Any) -
     return decide(permissions, question, True, True, treatment_relationship_allowed=True, **changes)
 
 
+World = tuple[list[Permission], Question, Dice]
 worlds = dices.map(lambda dice: (some_permits(dice), a_question(dice), dice))
 
 
 @settings(max_examples=1_000)
 @given(worlds)
-def test_a_denial_in_force_wins_over_every_permit(world):
+def test_a_denial_in_force_wins_over_every_permit(world: World) -> None:
     permits, question, dice = world
     denial = a_denial(
         dice,
@@ -114,7 +115,7 @@ def test_a_denial_in_force_wins_over_every_permit(world):
 
 @settings(max_examples=1_000)
 @given(worlds)
-def test_to_say_no_to_anything_never_opens_anything(world):
+def test_to_say_no_to_anything_never_opens_anything(world: World) -> None:
     permits, question, dice = world
     denial = a_denial(dice, items=dice.pick(frozenset(), frozenset({ITEM})))
     excepting = replace(
@@ -135,7 +136,7 @@ def test_to_say_no_to_anything_never_opens_anything(world):
 
 @settings(max_examples=1_000)
 @given(worlds)
-def test_what_is_permitted_is_the_union_of_the_permits(world):
+def test_what_is_permitted_is_the_union_of_the_permits(world: World) -> None:
     permits, question, _ = world
     plain = replace(question, derived_from=frozenset())
     permits = [replace(permit, items=frozenset(), codes=frozenset()) for permit in permits]
@@ -145,7 +146,7 @@ def test_what_is_permitted_is_the_union_of_the_permits(world):
 
 @settings(max_examples=1_000)
 @given(worlds)
-def test_one_more_permit_that_keeps_nothing_back_never_closes_anything(world):
+def test_one_more_permit_that_keeps_nothing_back_never_closes_anything(world: World) -> None:
     permits, question, dice = world
     more = replace(a_permit(dice, 8), items=frozenset(), codes=frozenset())
     assert ask([*permits, more], question).permitted or not ask(permits, question).permitted
@@ -153,7 +154,7 @@ def test_one_more_permit_that_keeps_nothing_back_never_closes_anything(world):
 
 @settings(max_examples=1_000)
 @given(worlds)
-def test_a_revoked_permit_permits_nothing(world):
+def test_a_revoked_permit_permits_nothing(world: World) -> None:
     permits, question, _ = world
     revoked = [replace(permit, version=2, state=PermissionState.REVOKED) for permit in permits]
     assert not ask([*permits, *revoked], question).permitted
@@ -161,7 +162,7 @@ def test_a_revoked_permit_permits_nothing(world):
 
 @settings(max_examples=500)
 @given(worlds)
-def test_an_answer_is_given_under_a_permission_as_it_stands(world):
+def test_an_answer_is_given_under_a_permission_as_it_stands(world: World) -> None:
     permits, question, _ = world
     decision = ask(permits, question)
     named = {permit.id: permit.version for permit in permits}
@@ -209,7 +210,9 @@ def the_item(**changes: Any) -> Question:
         ({"codes": frozenset({CODE})}, Rule.CODE_KEPT_BACK),
     ],
 )
-def test_what_a_permit_excepts_is_kept_back_from_other_permits_too(exception, rule):
+def test_what_a_permit_excepts_is_kept_back_from_other_permits_too(
+    exception: Mapping[str, Any], rule: Rule
+) -> None:
     excepting, other = a_sound_permit(**exception), a_sound_permit(id="perm_2")
     for permits in ([excepting], [excepting, other], [other, excepting]):
         decision = ask(permits, the_item())
@@ -217,7 +220,7 @@ def test_what_a_permit_excepts_is_kept_back_from_other_permits_too(exception, ru
     assert ask([excepting], the_item(item="ent_2", codes=frozenset({"F33.1"}))).permitted
 
 
-def test_an_exception_holds_while_its_permit_is_on_hold_and_ends_with_it():
+def test_an_exception_holds_while_its_permit_is_on_hold_and_ends_with_it() -> None:
     excepting, other = a_sound_permit(items=frozenset({ITEM})), a_sound_permit(id="perm_2")
     held = replace(excepting, version=4, state=PermissionState.HELD)
     assert ask([held, other], the_item()).rule is Rule.ITEM_KEPT_BACK
@@ -229,13 +232,13 @@ def test_an_exception_holds_while_its_permit_is_on_hold_and_ends_with_it():
         assert ask([over, other], the_item()).permitted
 
 
-def test_a_denial_of_one_item_denies_nothing_else():
+def test_a_denial_of_one_item_denies_nothing_else() -> None:
     denial = a_sound_permit(id="perm_9", effect=Effect.DENY, items=frozenset({ITEM}))
     assert ask([a_sound_permit(), denial], the_item()).rule is Rule.ITEM_KEPT_BACK
     assert ask([a_sound_permit(), denial], the_item(item="ent_2")).permitted
 
 
-def test_in_an_emergency_what_is_kept_back_of_its_set_is_opened():
+def test_in_an_emergency_what_is_kept_back_of_its_set_is_opened() -> None:
     """45 CFR 164.522(a)(1)(iii): a restriction does not stand in the way of emergency treatment."""
     excepting = a_sound_permit(items=frozenset({ITEM}))
     recorded = EmergencyAccess(

@@ -1,7 +1,9 @@
 """Forms and signatures against their tables; minors by state and date."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from conftest import SAID
@@ -24,21 +26,23 @@ DAY = timedelta(days=1)
 # What a form must say
 
 
-def test_the_elements_are_those_of_the_table_with_their_paragraphs():
+def test_the_elements_are_those_of_the_table_with_their_paragraphs() -> None:
     assert [element.value for element in Element] == list(FORMS.axes["element"])
     for element in Element:
         assert element.section == f"42 CFR {FORMS.beside['sections'][element.value]}"
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_each_element_is_lacking_where_the_table_says_so(purpose):
+def test_each_element_is_lacking_where_the_table_says_so(purpose: Purpose) -> None:
     for element, stated in product(Element, WORDS):
         said = dict.fromkeys(Element, "as it should be") | {element: WORDS[stated]}
         expected = FORMS.at((element.value, stated, purpose.value)).rule
         assert lacking(said, purpose) == ((element,) if expected == "lacking" else ())
 
 
-def test_all_elements_that_are_lacking_are_named_whatever_else_is(record_property):
+def test_all_elements_that_are_lacking_are_named_whatever_else_is(
+    record_property: Callable[[str, object], None],
+) -> None:
     elements = list(Element)
     for bits in range(2 ** len(elements)):
         there = {element for place, element in enumerate(elements) if bits >> place & 1}
@@ -56,7 +60,7 @@ def a_representative(since: date, until: date | None = None) -> Representative:
     )
 
 
-REPRESENTATIVES = {
+REPRESENTATIVES: Mapping[str, Sequence[Representative | None]] = {
     "in-force": [a_representative(SIGNED_ON), a_representative(SIGNED_ON - DAY, SIGNED_ON)],
     "not-yet": [a_representative(SIGNED_ON + DAY)],
     "ended": [a_representative(SIGNED_ON - 2 * DAY, SIGNED_ON - DAY)],
@@ -64,7 +68,7 @@ REPRESENTATIVES = {
 }
 
 
-def test_signatures_count_as_the_table_says(record_property):
+def test_signatures_count_as_the_table_says(record_property: Callable[[str, object], None]) -> None:
     run = 0
     for cell in SIGNERS.cells:
         for values in cell.combinations():
@@ -82,7 +86,7 @@ def test_signatures_count_as_the_table_says(record_property):
     record_property(SAID, f"signers.toml: {run} signatures judged")
 
 
-def test_the_faults_and_capacities_are_those_of_the_table():
+def test_the_faults_and_capacities_are_those_of_the_table() -> None:
     assert {cell.outcome.rule for cell in SIGNERS.cells} == {"valid", *SignatureFault}
     assert set(SIGNERS.axes["patient"]) == set(Capacity)
     assert set(SIGNERS.axes["signed_by"]) == set(SignedBy)
@@ -113,8 +117,8 @@ WITHOUT_END = a_representative(SIGNED_ON)
     ],
 )
 def test_what_another_signed_ends_with_the_authority_and_at_majority(
-    capacity, signed_by, representative, ends_on
-):
+    capacity: Capacity, signed_by: SignedBy, representative: Representative | None, ends_on: date | None
+) -> None:
     assert authority_ends_on(capacity, signed_by, representative, OF_AGE) == ends_on
 
 
@@ -142,7 +146,9 @@ def test_what_another_signed_ends_with_the_authority_and_at_majority(
         ("WA", date(2026, 3, 1), Care.MENTAL_HEALTH, 18, Capacity.ADULT),
     ],
 )
-def test_what_a_minor_may_do_alone_is_a_matter_of_state_date_and_age(state, on, care, years, capacity):
+def test_what_a_minor_may_do_alone_is_a_matter_of_state_date_and_age(
+    state: str, on: date, care: Care, years: int, capacity: Capacity
+) -> None:
     rule = rule_of(state, on)
     birthday = on.replace(year=on.year - years)
     assert rule.capacity(birthday, on, care) is capacity
@@ -150,18 +156,18 @@ def test_what_a_minor_may_do_alone_is_a_matter_of_state_date_and_age(state, on, 
     assert a_day_short is rule.capacity(birthday.replace(year=birthday.year + 1), on, care)
 
 
-def test_a_leapling_comes_of_age_on_the_first_of_march():
+def test_a_leapling_comes_of_age_on_the_first_of_march() -> None:
     rule = rule_of(OTHER, SIGNED_ON)
     assert rule.comes_of_age(date(2008, 2, 29)) == date(2026, 3, 1)
     assert rule.capacity(date(2008, 2, 29), date(2026, 2, 28), Care.MENTAL_HEALTH) is Capacity.MINOR
 
 
-def test_every_state_rule_says_where_it_is_written():
+def test_every_state_rule_says_where_it_is_written() -> None:
     assert {rule.state for rule in SHIPPED} == {OTHER, "AL", "CA", "IL", "OR", "WA"}
     assert all(rule.sources for rule in SHIPPED)
 
 
-def test_a_rule_holds_on_its_days():
+def test_a_rule_holds_on_its_days() -> None:
     assert rule_of("AL", date(2020, 1, 1)).until == date(2025, 9, 30)
     lapsed = [rule for rule in SHIPPED if rule.until is not None or rule.state == OTHER]
     assert rule_of("AL", date(2026, 1, 1), lapsed).state == OTHER
@@ -193,7 +199,7 @@ def test_a_rule_holds_on_its_days():
         ),
     ],
 )
-def test_a_list_of_state_rules_that_contradicts_itself_is_refused(written, field):
+def test_a_list_of_state_rules_that_contradicts_itself_is_refused(written: str, field: str) -> None:
     with pytest.raises(Invalid) as refusal:
         read_rules(written)
     assert refusal.value.field == field
@@ -212,8 +218,8 @@ def test_a_list_of_state_rules_that_contradicts_itself_is_refused(written, field
         ({"nature": ""}, EmergencyFact.NATURE),
     ],
 )
-def test_the_fact_that_an_emergency_lacks_is_named(change, fact):
-    recorded = {
+def test_the_fact_that_an_emergency_lacks_is_named(change: Mapping[str, Any], fact: EmergencyFact) -> None:
+    recorded: dict[str, Any] = {
         "recipient": "Dr Park",
         "facility": "Riverbend",
         "discloser": "Nurse Lee",
@@ -221,5 +227,5 @@ def test_the_fact_that_an_emergency_lacks_is_named(change, fact):
         "nature": "unresponsive",
     }
     assert missing_facts(**recorded) == ()
-    assert missing_facts(**(recorded | change)) == (fact,)
+    assert missing_facts(**{**recorded, **change}) == (fact,)
     assert fact.section == f"42 CFR 2.51(c)({list(EmergencyFact).index(fact) + 1})"

@@ -76,7 +76,7 @@ def test_a_language_without_words_is_answered_in_english() -> None:
 
 
 def test_editions_are_told_apart_by_their_digests() -> None:
-    editions = [each.edition for each in (*FORMS, *NOTICES)]
+    editions = [form.edition for form in FORMS] + [notice.edition for notice in NOTICES]
     assert len({each.digest for each in editions}) == len(editions) == 4
     assert all(len(each.digest) == 32 for each in editions)
 

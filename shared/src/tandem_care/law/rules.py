@@ -69,6 +69,9 @@ SENTENCES: Final[Mapping[Rule, str]] = MappingProxyType(
     }
 )
 
+KEPT_BACK: Final = frozenset({Rule.DENIED, Rule.ITEM_KEPT_BACK, Rule.CODE_KEPT_BACK})
+"""The rules by which the patient's own no decides, whatever else permits."""
+
 _CATEGORIES: Final = frozenset(category.value for category in Category)
 _PURPOSES: Final = frozenset(purpose.value for purpose in Purpose)
 
