@@ -133,10 +133,6 @@ class Representative(Part):
     def agree(self) -> None:
         _after("valid_until", self.valid_until, self.valid_from, "valid_from")
 
-    def acts_on(self, day: date) -> bool:
-        """Access ends with the authority, at majority for instance. The last day is included."""
-        return self.valid_from <= day and (self.valid_until is None or day <= self.valid_until)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalIdentifier(Part):

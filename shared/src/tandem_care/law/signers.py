@@ -37,6 +37,13 @@ class SignatureFault(StrEnum):
     """42 CFR 2.15(a)(2) lets the program's director consent to payment only. A medical emergency stays open."""
 
 
+def acts_for(representative: Representative, day: date) -> bool:
+    """A representative's access ends with their authority, at majority for instance. The last day is included."""
+    return representative.valid_from <= day and (
+        representative.valid_until is None or day <= representative.valid_until
+    )
+
+
 def signature_fault(
     capacity: Capacity,
     signed_by: SignedBy,
@@ -64,7 +71,7 @@ def signature_fault(
         return SignatureFault.PATIENT_MUST_SIGN
     if representative is None:
         return SignatureFault.AUTHORITY_NOT_STATED
-    return None if representative.acts_on(signed_on) else SignatureFault.AUTHORITY_NOT_IN_FORCE
+    return None if acts_for(representative, signed_on) else SignatureFault.AUTHORITY_NOT_IN_FORCE
 
 
 def authority_ends_on(

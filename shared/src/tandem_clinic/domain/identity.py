@@ -2,11 +2,10 @@
 
 import re
 import unicodedata
-from datetime import date
 from difflib import SequenceMatcher
 from typing import Final
 
-from tandem_care.entry_kinds import IdentityContact, Representative
+from tandem_care.entry_kinds import IdentityContact
 
 PatientIdentity = IdentityContact
 
@@ -28,11 +27,6 @@ def resemble(one: PatientIdentity, other: PatientIdentity) -> bool:
         for left in _spellings(one)
         for right in _spellings(other)
     )
-
-
-def acts_for(representative: Representative, day: date) -> bool:
-    """A representative's access ends with their authority, at majority for instance."""
-    return representative.acts_on(day)
 
 
 def _spellings(identity: PatientIdentity) -> set[str]:
