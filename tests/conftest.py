@@ -16,6 +16,9 @@ settings.load_profile("untimed")
 
 Stack = Literal["embedded", "production"]
 
+SAID = "said"
+"""The property by which a test that passed has a line of its own at the end: `record_property(SAID, ...)`."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -27,10 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What the tests stood on, in quiet runs, too."""
+    """What the tests stood on, in quiet runs, too, and what they have to say."""
     chosen: Stack = config.getoption("--stack")
     for what, version in {"stack": chosen, **_versions(chosen)}.items():
         terminalreporter.write_line(f"{what}: {version}")
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == SAID:
+                terminalreporter.write_line(str(said))
 
 
 def _versions(chosen: Stack) -> dict[str, str]:

@@ -185,7 +185,15 @@ def test_a_treatment_relationship_never_covers_part_2_or_other_sensitive(categor
     assert not decide([relation], question, True, True).permitted
     held_as_part_2 = replace(question, part2=True)
     assert not decide([relation], held_as_part_2, True, True, treatment_relationship_allowed=True).permitted
-    assert decide([replace(relation, basis=Basis.VERBAL)], held_as_part_2, True, True).permitted
+    assert decide([replace(relation, basis=Basis.WRITTEN)], held_as_part_2, True, True).permitted
+
+
+@pytest.mark.parametrize("category", Category)
+def test_a_word_without_a_signature_never_covers_part_2(category):
+    word = a_permission(basis=Basis.VERBAL, categories=frozenset(Category))
+    question = a_question(category=category)
+    assert decide([word], question, True, True).permitted is (category is not Category.SUBSTANCE_USE)
+    assert decide([word], replace(question, part2=True), True, True).rule is Rule.WRITING_REQUIRED
 
 
 def test_what_was_made_from_several_categories_needs_permission_for_each():
@@ -336,6 +344,8 @@ def oracle(
                 continue
             if q.authored_at < (p.history_from or p.starts_at):
                 continue
+            if p.basis.value == "verbal-attested" and (q.part2 or name == "substance-use"):
+                continue
             if p.basis.value == "treatment-relationship" and (
                 not relation_accepted or q.part2 or name in ("substance-use", "other-sensitive")
             ):
@@ -382,7 +392,7 @@ def permission_from(dice: Dice) -> Permission:
         episode=dice.mostly("epi_1", "epi_2"),
         categories=dice.some(*_CATEGORIES),
         purpose=dice.mostly(Purpose.TREATMENT, *Purpose),
-        basis=dice.pick(*Basis),
+        basis=dice.pick(Basis.WRITTEN, *Basis),
         effect=dice.mostly(Effect.PERMIT, Effect.DENY),
         starts_at=hour(starts),
         ends_at=None if lasts is None else hour(starts + lasts),

@@ -5,16 +5,12 @@ import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 from tandem_care.categories import Basis, Purpose
 from tandem_care.codec import Part, Text, write_document
 from tandem_care.errors import Invalid
-
-NO_EXPIRY_ALLOWED: Final = frozenset(
-    {Purpose.TREATMENT, Purpose.PAYMENT, Purpose.OPERATIONS, Purpose.TREATMENT_PAYMENT_OPERATIONS}
-)
-"""Purposes for which 42 CFR 2.31(a)(7) lets a consent have no end."""
+from tandem_care.law.elements import NO_EXPIRY_ALLOWED, is_none
 
 
 class Signer(StrEnum):
@@ -53,11 +49,11 @@ class ConsentForm(Part):
 
     def fits(self, purpose: Purpose, ends_at: datetime | None, today: date) -> None:
         """Raises Invalid where form and permission do not say the same."""
-        if self.expiry.strip().casefold() == "none" and purpose not in NO_EXPIRY_ALLOWED:
+        if is_none(self.expiry) and purpose not in NO_EXPIRY_ALLOWED:
             raise Invalid(
                 "expiry", "may be none only for treatment, payment or operations (42 CFR 2.31(a)(7))"
             )
-        if ends_at is not None and self.expiry.strip().casefold() == "none":
+        if ends_at is not None and is_none(self.expiry):
             raise Invalid("expiry", "must name the end that the permission has")
         if self.signed_on > today:
             raise Invalid("signed_on", "must not lie in the future")

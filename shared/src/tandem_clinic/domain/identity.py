@@ -2,11 +2,10 @@
 
 import re
 import unicodedata
-from datetime import date
 from difflib import SequenceMatcher
 from typing import Final
 
-from tandem_care.entry_kinds import IdentityContact, Representative
+from tandem_care.entry_kinds import IdentityContact
 
 PatientIdentity = IdentityContact
 
@@ -27,13 +26,6 @@ def resemble(one: PatientIdentity, other: PatientIdentity) -> bool:
         SequenceMatcher(None, left, right).ratio() >= SIMILAR_NAMES
         for left in _spellings(one)
         for right in _spellings(other)
-    )
-
-
-def acts_for(representative: Representative, day: date) -> bool:
-    """A representative's access ends with their authority, at majority for instance."""
-    return representative.valid_from <= day and (
-        representative.valid_until is None or day <= representative.valid_until
     )
 
 

@@ -18,6 +18,7 @@ from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
 from tandem_care.categories import TREATMENT_RELATIONSHIP, Basis, Category, Effect, Purpose, category_of
 from tandem_care.entry_kinds import DosingSession, from_json
 from tandem_care.errors import Invalid
+from tandem_care.law.signers import acts_for
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain import consent
 from tandem_clinic.domain.consent import (
@@ -28,7 +29,6 @@ from tandem_clinic.domain.consent import (
     VerbalAttestation,
 )
 from tandem_clinic.domain.episodes import Episode
-from tandem_clinic.domain.identity import acts_for
 from tandem_clinic.domain.refusals import ContentInvalid, EpisodeClosed, PatientNotLinked, TooSoonAfterDosing
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal

@@ -1,0 +1,1 @@
+"""The law of disclosure: what a permission needs, whose signature counts, and what is released by which rule."""
