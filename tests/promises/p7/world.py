@@ -27,6 +27,7 @@ from tandem.consent.v1.consent_pb2 import Permission
 from tandem.directory.v1 import directory_pb2, directory_pb2_grpc
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, LogRow, RowBody, SealedEntry
 from tandem_care.categories import Category
+from tandem_care.terms import STANDARD_HASH
 from tandem_platform.clock import SimulatedClock
 from tandem_platform.exchange.rows import (
     START,
@@ -327,6 +328,9 @@ class Watcher(Practice):
         self.pages("ListPartnerships", size)
         self.pages("ListDisclosures", size)
         self.pages("SearchPractices", size)
+        self.pages(
+            "SearchPractices", size, required={"role": "therapy_provider"}, preferred={"openings": True}
+        )
         self.audit(size)
         for practice in (JUNIPER, RIVERBEND):
             self.asks("ListKeyBundles", practice_id=practice)
@@ -436,9 +440,15 @@ def _register(world: World) -> None:
     for partner in (RIVERBEND, ALDER):
         pship = an_id("pship", partner)
         world[JUNIPER].commands(
-            "ProposePartnership", partner, partnership_id=pship, partner_practice_id=partner
+            "ProposePartnership",
+            partner,
+            partnership_id=pship,
+            partner_practice_id=partner,
+            terms_hash=STANDARD_HASH,
         )
-        world[partner].commands("ConfirmPartnership", partnership_id=pship, version=1)
+        world[partner].commands(
+            "ConfirmPartnership", partnership_id=pship, version=1, terms_hash=STANDARD_HASH
+        )
 
 
 def _refer(world: World) -> None:

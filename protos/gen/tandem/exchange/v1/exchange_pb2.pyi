@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tandem.common.v1 import common_pb2 as _common_pb2
+from tandem.directory.v1 import directory_pb2 as _directory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -459,7 +460,7 @@ Global___ReferralChanged: _TypeAlias = ReferralChanged  # noqa: Y015
 
 @_typing.final
 class PartnershipChanged(_message.Message):
-    """A partnership of the reader's was proposed, confirmed, suspended or ended."""
+    """A partnership of the reader's was proposed, confirmed, suspended or ended, or its terms changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -467,12 +468,20 @@ class PartnershipChanged(_message.Message):
     PARTNER_PRACTICE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    PROPOSED_TERMS_FIELD_NUMBER: _builtins.int
     partnership_id: _builtins.str
     partner_practice_id: _builtins.str
     state: _builtins.str
     """"proposed", "active", "suspended", "ended"."""
     version: _builtins.int
     """What the next command about it has to name."""
+    @_builtins.property
+    def terms(self) -> _directory_pb2.Terms:
+        """As in Partnership."""
+
+    @_builtins.property
+    def proposed_terms(self) -> _directory_pb2.Terms: ...
     def __init__(
         self,
         *,
@@ -480,10 +489,12 @@ class PartnershipChanged(_message.Message):
         partner_practice_id: _builtins.str = ...,
         state: _builtins.str = ...,
         version: _builtins.int = ...,
+        terms: _directory_pb2.Terms | None = ...,
+        proposed_terms: _directory_pb2.Terms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed_terms", b"proposed_terms", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "proposed_terms", b"proposed_terms", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
