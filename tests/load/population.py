@@ -1,11 +1,11 @@
 """Practices by the thousand that differ as real ones do, beside copies of the few that a run began with."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
+from load.growth import Change
 from sqlalchemy import MetaData, create_engine, select
 
 from tandem.directory.v1.directory_pb2 import Capacity, Practice, Service, Site
@@ -73,7 +73,7 @@ def _profile(value: bytes, copy: int, number: int) -> bytes:
     return made.SerializeToString(deterministic=True)
 
 
-def _column(name: str) -> Callable[[Any, int, int], Any]:
+def _column(name: str) -> Change:
     return lambda _, __, number: _offer(number)[name]
 
 
@@ -81,7 +81,7 @@ def _now(*_: object) -> int:
     return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-PRACTICES = {
+PRACTICES: Mapping[str, Mapping[str, Change]] = {
     "practice": {
         "practice_id": _named,
         "profile": _profile,

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from sqlalchemy import select, text
 
-from support.hub import FORM, PRESCRIBING, THERAPY, HubAlone, Member
+from support.hub import FORM, PRESCRIBING, THERAPY, HubAlone, Member, publishes_capacity
 from support.sealing import KeyNetwork
 from tandem.audit.v1 import audit_pb2
 from tandem.common.v1.common_pb2 import (
@@ -363,7 +363,7 @@ def a_profile_to_replace(hub: WholeHub) -> Prepared:
 @fixture_of("DirectoryService.SearchPractices")
 def practices_to_find(hub: WholeHub) -> Prepared:
     owner, partner = hub.partners()
-    partner.directory.PublishCapacity(openings_to_state(hub).request)
+    publishes_capacity(partner, 2, hours=[24], service="psychotherapy")
     required = directory_pb2.Needs(role=THERAPY)
     preferred = directory_pb2.Needs(
         licence_state="CO",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
 from typing import Final, Protocol
 
 from tandem_care.entry_kinds import Route
@@ -50,6 +51,7 @@ LONGEST_NAME: Final = 200
 HIGHEST_PRICE: Final = 100_000
 MOST_OPENINGS: Final = 1000
 MOST_NEXT_OPENINGS: Final = 20
+FARTHEST_OPENING: Final = timedelta(days=730)
 MOST_SITES: Final = 20
 _MOST_TRAININGS = 20
 _MOST_LANGUAGES = 100
@@ -128,16 +130,13 @@ class Profile(Protocol):
 
 
 def check_profile(profile: Profile) -> None:
-    """Raises Invalid, naming the field."""
+    """All but the roles. Raises Invalid, naming the field."""
     if not profile.display_name.strip():
         raise Invalid("display_name", "must not be empty")
     check_line("display_name", profile.display_name)
     if profile.npi and not is_npi(profile.npi):
         raise Invalid("npi", "must be ten digits of which the last one checks the others")
-    if not profile.roles:
-        raise Invalid("roles", f"must name at least one of {', '.join(sorted(ROLES))}")
     for field, given, known in (
-        ("roles", profile.roles, ROLES),
         ("licence_states", profile.licence_states, STATES),
         ("modalities", profile.modalities, MODALITIES),
         ("routes", profile.routes, ROUTES),
@@ -150,6 +149,13 @@ def check_profile(profile: Profile) -> None:
     _each("services", profile.services, len(SERVICES), _check_service)
     check_codes("services", [each.service for each in profile.services], SERVICES)
     _each("sites", profile.sites, MOST_SITES, _check_site)
+
+
+def check_roles(roles: Sequence[str]) -> None:
+    """The network's operator gives them. Raises Invalid."""
+    if not roles:
+        raise Invalid("roles", f"must name at least one of {', '.join(sorted(ROLES))}")
+    check_codes("roles", roles, ROLES)
 
 
 def check_line(field: str, text: str) -> None:

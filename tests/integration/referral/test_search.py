@@ -27,7 +27,9 @@ def search(
     preferred: dict[str, Any] | None = None,
     **page: Any,
 ) -> list[pb.SearchPracticesResponse.Match]:
-    request = pb.SearchPracticesRequest(required=required or {}, preferred=preferred or {}, **page)
+    request = pb.SearchPracticesRequest(
+        required=pb.Needs(**required or {}), preferred=pb.Needs(**preferred or {}), **page
+    )
     found: list[pb.SearchPracticesResponse.Match] = []
     while True:
         answer = member.directory.SearchPractices(request)
@@ -133,7 +135,7 @@ class TestRequirements:
             hub.joined(licence_states=["CO"])
         hub.joined(licence_states=["NM"], modalities=["emdr"])
         hub.joined(licence_states=["NM"])
-        request = pb.SearchPracticesRequest(required={"licence_state": "CO", "modalities": ["emdr"]})
+        request = pb.SearchPracticesRequest(required=pb.Needs(licence_state="CO", modalities=["emdr"]))
         answer = juniper.directory.SearchPractices(request)
         assert answer.found == len(answer.matches) == 1
         assert [(each.code, each.practices) for each in answer.missed] == [
@@ -237,7 +239,7 @@ class TestRanking:
         assert len({len(token), len(riverbend.directory.SearchPractices(request).next_page_token)}) == 1
         stolen = pb.SearchPracticesRequest(page_size=1, page_token=token)
         assert refused(lambda: riverbend.directory.SearchPractices(stolen)).reason == "PAGE_TOKEN_INVALID"
-        other = pb.SearchPracticesRequest(required={"role": THERAPY}, page_size=1, page_token=token)
+        other = pb.SearchPracticesRequest(required=pb.Needs(role=THERAPY), page_size=1, page_token=token)
         assert refused(lambda: juniper.directory.SearchPractices(other)).reason == "PAGE_TOKEN_INVALID"
         broken = pb.SearchPracticesRequest(page_size=1, page_token=token[:-4] + "AAAA")
         assert refused(lambda: juniper.directory.SearchPractices(broken)).reason == "PAGE_TOKEN_INVALID"

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.directory.v1.directory_pb2 import KapTraining, Needs, Practice, Service, Site
-from tandem_care import matching
 from tandem_care.errors import Invalid
 from tandem_care.matching import POINTS, Facts, Wanted, check_needs, reasons, score, wanted
-from tandem_care.offers import NUMBERS, offer_of
+from tandem_care.offers import NUMBERS, number_in, offer_of
 from tandem_care.profile import (
     ACCESS,
     AGE_GROUPS,
@@ -107,7 +106,7 @@ def test_what_is_well_formed_is_accepted(required: Needs, preferred: Needs) -> N
 def test_a_well_formed_profile_is_accepted_and_fits_its_columns(profile: Practice) -> None:
     check_profile(profile)
     offer = offer_of(profile)
-    assert all(0 <= matching.number_in(offer[name]) < 2**63 for name in NUMBERS)
+    assert all(0 <= number_in(offer[name]) < 2**63 for name in NUMBERS)
 
 
 @given(needs(), FACTS)

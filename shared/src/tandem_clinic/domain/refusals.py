@@ -103,3 +103,13 @@ class EntryNotActive(Refusal):
             field="record_id",
             way_out="amend the entry that took its place",
         )
+
+
+class ShortlistFull(Refusal):
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "SHORTLIST_FULL",
+            f"a shortlist has at most {most} practices",
+            way_out="take off what was ruled out",
+        )

@@ -4,7 +4,7 @@ import re
 
 from tandem_care.errors import Invalid
 from tandem_care.matching import Needs, check_needs
-from tandem_care.profile import Profile, check_profile
+from tandem_care.profile import Profile, check_profile, check_roles
 from tandem_platform.errors import Code, Refusal
 
 # The form in which certificates name practices. It is the name of an audit chain too, and so is "hub".
@@ -32,6 +32,7 @@ def require_practice_id(practice_id: str, field: str) -> None:
 def require_profile(profile: Profile) -> None:
     """Raises ProfileNotAllowed, naming the field below ``practice``."""
     try:
+        check_roles(profile.roles)
         check_profile(profile)
     except Invalid as fault:
         raise ProfileNotAllowed(fault.inside("practice").field, fault.message) from None

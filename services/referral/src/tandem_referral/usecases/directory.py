@@ -11,7 +11,7 @@ from tandem.directory.v1.directory_pb2 import Capacity, Needs, Opening, Practice
 from tandem.exchange.v1.exchange_pb2 import KeyBundleChanged, RowBody
 from tandem_care import matching
 from tandem_care.offers import offer_of
-from tandem_care.profile import MOST_NEXT_OPENINGS, MOST_OPENINGS, SERVICES
+from tandem_care.profile import FARTHEST_OPENING, MOST_NEXT_OPENINGS, MOST_OPENINGS, SERVICES
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.exchange.log import stage
 from tandem_platform.exchange.rows import downlink
@@ -125,8 +125,10 @@ def publish_capacity(tx: Transaction, by: str, capacity: Capacity, now: datetime
         ((_time_of(number, each, now), each) for number, each in enumerate(capacity.next_openings)),
         key=itemgetter(0),
     ):
-        kept = stated.next_openings.add(service=opening.service, telehealth=opening.telehealth)
-        kept.at.FromDatetime(at)
+        # A statement may have waited for a hub that was away.
+        if at >= now:
+            kept = stated.next_openings.add(service=opening.service, telehealth=opening.telehealth)
+            kept.at.FromDatetime(at)
     practices.state_capacity(tx, by, stated, now)
 
 
@@ -138,7 +140,7 @@ def _time_of(number: int, opening: Opening, now: datetime) -> datetime:
         at = opening.at.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise CapacityNotAllowed(f"{field}.at", "must be a time") from None
-    if not now - timedelta(days=1) <= at <= now + timedelta(days=730):
+    if at > now + FARTHEST_OPENING:
         raise CapacityNotAllowed(f"{field}.at", "must lie within the next two years")
     return at
 
