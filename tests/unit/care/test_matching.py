@@ -1,6 +1,8 @@
 """What the rules of matching promise, whoever looks for whom."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -182,3 +184,9 @@ def test_a_price_is_held_against_the_lowest_that_is_stated(lowest: int, limit: i
     facts = Facts(offer=offer_of(Practice(services=[service])))
     required = Needs(service="psychotherapy", price_at_most=limit)
     assert (score(looking_for(required), facts) is not None) == (lowest <= limit)
+
+
+def test_the_page_for_people_has_every_reason_with_its_points() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "directory.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
+    assert {code: int(points) for code, points in rows} == POINTS

@@ -1,6 +1,7 @@
 """Finding practices, and saying of oneself what others shall find."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,8 +75,8 @@ class TestSearch:
         )
         missed = pb.SearchPracticesResponse.Missed(code="licence-state", practices=4)
         asked = answering(juniper, pb.SearchPracticesResponse(matches=[match], found=1, missed=[missed]))
-        needs = {"licence_state": "CO", "openings": True}
-        wishes = {"modalities": ["emdr", "cbt"], "languages": ["es"]}
+        needs: dict[str, Any] = {"licence_state": "CO", "openings": True}
+        wishes: dict[str, Any] = {"modalities": ["emdr", "cbt"], "languages": ["es"]}
         answer = ask("POST", "/directory/search", {"required": needs, "preferred": wishes}).json
         assert asked == [
             pb.SearchPracticesRequest(page_size=50, required=pb.Needs(**needs), preferred=pb.Needs(**wishes))
