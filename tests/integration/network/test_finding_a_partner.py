@@ -149,6 +149,13 @@ def test_two_practices_agree_on_keys_and_terms(network: Network, juniper: Desk, 
     (theirs,) = juniper.asks("GET", "/partners")
     assert [site["name"] for site in theirs["partner_sites"]] == ["North", "South"]
     _amends(network, riverbend, juniper, pship)
+    moved = {"name": "West", "on_call_phone": "+1 303 555 0199"}
+    riverbend.asks("PUT", "/profile", PROFILE | {"version": 2, "sites": [moved]})
+    network.settle()
+    (theirs,) = juniper.asks("GET", "/partners")
+    assert [(site["name"], site["on_call_phone"]) for site in theirs["partner_sites"]] == [
+        tuple(moved.values())
+    ]
 
 
 def _amends(network: Network, one: Desk, other: Desk, pship: str) -> None:

@@ -121,6 +121,17 @@ class TestProfiles:
         kept = profile_of(juniper, juniper)
         assert (list(kept.roles), kept.capacity.openings, kept.display_name) == ([THERAPY], 3, "New")
 
+    def test_partners_are_told_that_a_profile_was_replaced_and_nobody_else(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        outsider = hub.joined()
+        wished = pb.Practice(display_name="Juniper", on_call_phone="+1 303 555 0199", version=1)
+        juniper.directory.UpdateProfile(pb.UpdateProfileRequest(request_id=new_id("req"), practice=wished))
+        told = [
+            row.practice_changed for row in hub.downlink_of(riverbend) if row.HasField("practice_changed")
+        ]
+        assert [(each.practice_id, each.version) for each in told] == [(juniper.id, 2)]
+        assert hub.downlink_of(outsider) == []
+
     def test_nobody_replaces_the_profile_of_another(self, hub: HubAlone):
         juniper, riverbend = hub.joined(), hub.joined()
         theirs = profile_of(juniper, riverbend)

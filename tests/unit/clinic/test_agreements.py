@@ -7,12 +7,13 @@ import pytest
 from support.clinics import JUNIPER, PARTNERSHIP, RIVERBEND, AClinic, a_clinic
 from support.sealing import NOON
 from tandem.directory.v1 import directory_pb2 as pb
-from tandem.exchange.v1.exchange_pb2 import PartnershipChanged
+from tandem.exchange.v1.exchange_pb2 import PartnershipChanged, PracticeChanged
 from tandem_care.terms import STANDARD, STANDARD_HASH, text_hash
 from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.store import partners, worklist
 from tandem_clinic.usecases import agreements, partner
 from tandem_clinic.usecases.agreements import NoTermsWait, TermsNotRead, TextIsOfOtherTerms
+from tandem_clinic.usecases.incoming import practice_changed
 
 OURS, THEIRS = "Our own terms", "Riverbend's terms"
 OTHER = "pship_" + "b" * 26
@@ -163,3 +164,26 @@ def test_a_partners_sites_are_kept_for_when_the_hub_is_away(juniper):
     with juniper.db.reading() as tx:
         (kept,) = partners.get(tx, PARTNERSHIP).partner_sites
     assert (kept["name"], kept["on_call_phone"]) == ("Downtown", "+1 503 555 0121")
+
+
+def test_news_of_a_profile_that_comes_while_an_older_one_is_fetched_is_not_lost(juniper):
+    def wanted() -> list[str]:
+        with juniper.db.reading() as tx:
+            return [item.facts["version"] for item in worklist.of_service(tx, [partner.PROFILE_WANTED])]
+
+    def hears_that_it_changed(version: int) -> None:
+        with juniper.db.transaction() as tx:
+            practice_changed(tx, juniper.clinic, PracticeChanged(practice_id=RIVERBEND, version=version))
+
+    def answered_late(_: object) -> pb.GetPracticeResponse:
+        hears_that_it_changed(3)
+        return pb.GetPracticeResponse(practice=pb.Practice(practice_id=RIVERBEND, version=2))
+
+    hears_that_it_changed(2)
+    juniper.hub.answers["GetPractice"] = answered_late
+    partner.refresh_profile(juniper.clinic, RIVERBEND)
+    assert wanted() == ["3"]
+    third = pb.Practice(practice_id=RIVERBEND, version=3)
+    juniper.hub.answers["GetPractice"] = lambda request: pb.GetPracticeResponse(practice=third)
+    partner.refresh_profile(juniper.clinic, RIVERBEND)
+    assert wanted() == []

@@ -1,7 +1,7 @@
 """Partner practices: agreeing with them, and knowing their keys."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
 
@@ -33,6 +33,8 @@ from tandem_platform.sealing import trust
 from tandem_platform.sealing.bundles import SignedBundle
 from tandem_platform.sealing.trust import fingerprint
 from tandem_platform.storage import Transaction
+
+PROFILE_WANTED: Final = "partner-profile-wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,14 @@ def refresh_profile(clinic: Clinic, practice_id: str) -> None:
                     partner_allows_treatment_basis=practice.allows_treatment_basis,
                     partner_sites=_sites(practice),
                 )
-        worklist.settle(tx, "partner-profile-wanted", practice_id, clinic.now(), "service")
+        newer = [
+            item
+            for item in worklist.of_service(tx, [PROFILE_WANTED])
+            if item.subject_id == practice_id and int(item.facts.get("version", 0)) > practice.version
+        ]
+        # News of a later change may have come while this was fetched.
+        if not newer:
+            worklist.settle(tx, PROFILE_WANTED, practice_id, clinic.now(), "service")
 
     clinic.db.run(note)
 
@@ -257,7 +266,7 @@ def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChange
         practice = Practice(practice_id=partner_id)
         partners.add(tx, _partnership(clinic, partnership_id, practice, told.state, proposed_by_us=False))
         # Names and phones are fetched outside this transaction.
-        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id=worklist.SERVICE)
+        worklist.raise_item(tx, PROFILE_WANTED, partner_id, now, staff_id=worklist.SERVICE)
         worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
     _take_over(tx, clinic, told)
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from cryptography import x509
 
 from tandem.directory.v1.directory_pb2 import Capacity, Needs, Opening, Practice, SignedKeyBundle
-from tandem.exchange.v1.exchange_pb2 import KeyBundleChanged, RowBody
+from tandem.exchange.v1.exchange_pb2 import KeyBundleChanged, PracticeChanged, RowBody
 from tandem_care import matching
 from tandem_care.offers import offer_of
 from tandem_care.profile import FARTHEST_OPENING, MOST_NEXT_OPENINGS, MOST_OPENINGS, SERVICES
@@ -109,6 +109,9 @@ def replace_profile(
     require_profile(changed)
     practices.replace_profile(tx, changed)
     audit.append(tx, by, at=now, action="profile-replaced")
+    _tell_partners(
+        tx, by, RowBody(practice_changed=PracticeChanged(practice_id=by, version=changed.version)), now
+    )
     if present.HasField("capacity"):
         changed.capacity.CopyFrom(present.capacity)
     return changed
@@ -137,9 +140,11 @@ def _time_of(number: int, opening: Opening, now: datetime) -> datetime:
     if opening.service and opening.service not in SERVICES:
         raise CapacityNotAllowed(f"{field}.service", f"must be one of {', '.join(sorted(SERVICES))}")
     try:
-        at = opening.at.ToDatetime(tzinfo=UTC)
+        at = opening.at.ToDatetime(tzinfo=UTC) if opening.HasField("at") else None
     except (ValueError, OverflowError):
-        raise CapacityNotAllowed(f"{field}.at", "must be a time") from None
+        at = None
+    if at is None:
+        raise CapacityNotAllowed(f"{field}.at", "must be a time")
     if at > now + FARTHEST_OPENING:
         raise CapacityNotAllowed(f"{field}.at", "must lie within the next two years")
     return at
@@ -209,7 +214,11 @@ def publish_key_bundle(
         return
     practices.add_bundle(tx, signed, now)
     audit.append(tx, by, at=now, action="keys-published")
-    body = RowBody(key_bundle_changed=KeyBundleChanged(practice_id=by, version=bundle.version))
+    told = KeyBundleChanged(practice_id=by, version=bundle.version)
+    _tell_partners(tx, by, RowBody(key_bundle_changed=told), now)
+
+
+def _tell_partners(tx: Transaction, by: str, body: RowBody, now: datetime) -> None:
     for known_to in partnerships.of(tx, by):
         if known_to.state is not PartnershipState.ENDED:
             stage(tx, downlink(known_to.other(by)), body, at=now)
