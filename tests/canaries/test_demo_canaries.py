@@ -46,7 +46,17 @@ from tandem_referral.store.tables import metadata as hub_tables
 CODES = frozenset(
     {
         *("patient_id", "partnership_id", "practice_id", "episode_id", "replaces_referral_id"),
-        *("kind", "basis", "purpose", "categories", "history_from", "reason", "outcome", "digits"),
+        *(
+            "kind",
+            "basis",
+            "purpose",
+            "categories",
+            "history_from",
+            "reason",
+            "outcome",
+            "digits",
+            "required",
+        ),
     }
 )
 """What a request of the story holds besides words: ids, codes, times and the digits of public keys."""

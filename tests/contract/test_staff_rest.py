@@ -11,17 +11,20 @@ from support.asking import assert_unchanged
 from support.care_examples import a_dosing_session, a_prescription, one_of_every_kind
 from support.clinics import PARTNERSHIP, RIVERBEND, a_form, a_partnership, an_identity
 from support.fixtures_rpc_clinic import WholeClinic, spoilt_tokens
+from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import OPEN_PATHS, Entrance
 from tandem_clinic.store import partners, staff, worklist
 from tandem_clinic.usecases.entries import record_entry
+from tandem_clinic.usecases.shortlist import shortlist_practice
 from tandem_platform.ids import new_id
 from tandem_prescriber.http import treatment
 from tandem_therapy_provider.http import notes, practice
 
 EVERYBODY = frozenset(Role)
 AGREEING = COORDINATION | ADMINISTRATION
+DESCRIBING = ADMINISTRATION | {Role.COORDINATOR}
 PRESCRIBING = frozenset({Role.CLINICIAN, Role.INTEGRATION})
 CLINICIANS = frozenset({Role.CLINICIAN})
 
@@ -107,6 +110,26 @@ def an_evaluated_patient(clinic: WholeClinic) -> Call:
     return Call(may=CARE, ids=(patient_id,))
 
 
+SHORTLISTED = {"practice_id": RIVERBEND, "display_name": "Riverbend Therapy"}
+
+
+def a_shortlisted_practice(clinic: WholeClinic) -> Call:
+    patient_id = clinic.patient()
+    item = Shortlisted(
+        **SHORTLISTED,
+        contact_phone="",
+        place=0,
+        standing=Standing.TO_ASK,
+        reasons=(),
+        note="",
+        added_by="staff_a",
+        added_at=clinic.clinic.now(),
+    )
+    with clinic.clinic.db.transaction() as tx:
+        shortlist_practice(tx, clinic.clinic, clinic.inner.clinician, patient_id, item)
+    return Call(may=COORDINATION, ids=(patient_id,), body={"practice_id": RIVERBEND})
+
+
 def an_item_to_do(clinic: WholeClinic) -> Call:
     with clinic.clinic.db.transaction() as tx:
         worklist.raise_item(tx, "referral-refused", new_id("ref"), clinic.clinic.now())
@@ -176,12 +199,22 @@ OPERATIONS: dict[str, Fixture] = {
     "POST /referrals/<referral_id>/not-ours": of_inbound_referral(lambda clinic: {"reason": "capacity"}),
     "POST /referrals/<referral_id>/open": of_inbound_referral(lambda clinic: None),
     "POST /referrals/<referral_id>/<move>": of_referral(COORDINATION, "cancel", body={"reason": "moved"}),
-    "GET /directory": of_nothing(AGREEING, answers=False),
+    "POST /directory/search": of_nothing(AGREEING, {"preferred": {"modalities": ["emdr"]}}),
+    "GET /directory/<practice_id>": lambda clinic: Call(may=AGREEING, ids=(RIVERBEND,)),
+    "GET /profile": of_nothing(AGREEING),
+    "PUT /profile": of_nothing(DESCRIBING, {"version": 1, "display_name": "Juniper"}),
+    "GET /patients/<patient_id>/shortlist": of_patient(COORDINATION),
+    "PUT /patients/<patient_id>/shortlist": of_patient(COORDINATION, SHORTLISTED),
+    "POST /patients/<patient_id>/shortlist/remove": a_shortlisted_practice,
     "GET /partners": of_nothing(COORDINATION | OVERSIGHT),
     "POST /partners": of_nothing(AGREEING, {"practice_id": RIVERBEND}, answers=False),
     "GET /partners/<partnership_id>/fingerprints": of_partnership(AGREEING),
     "POST /partners/<partnership_id>/fingerprint": of_partnership(AGREEING, {"digits": "12345"}),
     "POST /partners/<partnership_id>/confirm": of_partnership(AGREEING),
+    "GET /partners/<partnership_id>/terms": of_partnership(AGREEING | OVERSIGHT),
+    "POST /partners/<partnership_id>/terms": of_partnership(AGREEING, {"text": "Our terms"}),
+    "POST /partners/<partnership_id>/terms/text": of_partnership(AGREEING, {"text": "Our terms"}),
+    "POST /partners/<partnership_id>/terms/accept": of_partnership(AGREEING, {"number": 1}),
     "POST /partners/<partnership_id>/suspend": of_partnership(AGREEING),
     "POST /partners/<partnership_id>/resume": of_partnership(AGREEING),
     "GET /worklist": of_nothing(COORDINATION | OVERSIGHT),

@@ -26,6 +26,48 @@ from tandem_therapy_provider.http import notes, practice
 
 NINE = "2026-03-02T09:00:00Z"
 EXAMPLES = one_of_every_kind()
+NEEDS: dict[str, Any] = {
+    "role": "therapy_provider",
+    "licence_state": "CO",
+    "age_group": "adult",
+    "modalities": ["emdr"],
+    "languages": ["es"],
+    "routes": ["im"],
+    "access": ["step-free"],
+    "service": "psychotherapy",
+    "payments": ["medicaid"],
+    "price_at_most": 150,
+    "telehealth": True,
+    "kap_trained": True,
+    "openings": True,
+}
+PROFILE: dict[str, Any] = {
+    "version": 1,
+    "display_name": "Juniper Psychiatry",
+    "npi": "1234567893",
+    "licence_states": ["CO"],
+    "modalities": ["act"],
+    "routes": ["im"],
+    "age_groups": ["adult"],
+    "languages": ["en"],
+    "telehealth": True,
+    "contact_phone": "+1 503 555 0110",
+    "on_call_phone": "+1 503 555 0111",
+    "kap_trainings": [{"program": "KAP", "hours": 120, "completed_year": 2024}],
+    "services": [
+        {"service": "dosing-session", "payments": ["self-pay"], "lowest_price": 400, "highest_price": 900}
+    ],
+    "sites": [
+        {
+            "name": "Downtown",
+            "address": "1 Main Street",
+            "state": "CO",
+            "contact_phone": "+1 503 555 0112",
+            "on_call_phone": "",
+            "access": ["step-free"],
+        }
+    ],
+}
 
 
 class Desk:
@@ -158,8 +200,33 @@ BODIES: dict[str, Body] = {
     ),
     "dose": Body("POST", _patient("/dosing-sessions"), lambda _: {"content": a_dosing_session().to_fields()}),
     "openings": Body(
-        "PUT", lambda _: "/capacity", lambda _: {"openings": 2, "next_opening_at": "2026-03-09T09:00:00Z"}
+        "PUT",
+        lambda _: "/capacity",
+        lambda _: {
+            "openings": 2,
+            "next_openings": [{"at": "2026-03-09T09:00:00Z", "service": "psychotherapy", "telehealth": True}],
+        },
     ),
+    "search": Body(
+        "POST",
+        lambda _: "/directory/search",
+        lambda _: {"required": NEEDS, "preferred": NEEDS, "page_size": 5, "page_token": ""},
+    ),
+    "profile": Body("PUT", lambda _: "/profile", lambda _: PROFILE),
+    "shortlist": Body(
+        "PUT",
+        _patient("/shortlist"),
+        lambda _: {
+            "practice_id": "prac_riverbend",
+            "display_name": "Riverbend Therapy",
+            "contact_phone": "+1 503 555 0120",
+            "place": 1,
+            "standing": "asked",
+            "reasons": ["speaks es"],
+            "note": "Closest to home.",
+        },
+    ),
+    "terms": Body("POST", lambda _: f"/partners/{PARTNERSHIP}/terms", lambda _: {"text": "Our terms."}),
     "session": Body(
         "POST",
         _patient("/sessions"),
@@ -261,7 +328,6 @@ QUERIES = {
     "/patients": ("after", "limit"),
     "/permissions": ("episode_id",),
     "/referrals": ("state", "intake", "limit"),
-    "/directory": ("role", "licence_state", "modality", "language", "telehealth", "page_size", "page_token"),
     "/accounting": ("episode_id", "since"),
     "/audit": ("after", "limit", "patient_id"),
 }

@@ -52,9 +52,6 @@ CLINIC_B: Mapping[str, Mapping[str, Change]] = {
     "exchange_log": LOG,
     "audit_record": {"number": numbered, "patient_id": spread, "subject_id": spread},
 }
-PRACTICES: Mapping[str, Mapping[str, Change]] = {
-    "practice": {"practice_id": lambda value, copy, _: f"{value}_{copy}"}
-}
 
 
 def grow(url: str, tables: Mapping[str, Mapping[str, Change]], entries: int, per: str) -> None:

@@ -9,12 +9,13 @@ from load import growth
 from load.arrivals import DidNotArrive
 from load.figures import Figure
 from load.network import Ground, Side, Tandem, floor
+from load.population import PRACTICES, give_next_openings
 from load.recorder import Order, RecorderEnded
 from load.resources import memory
 from load.timetable import at_rate
 from load.timings import median, percentile
 
-from tandem.directory.v1.directory_pb2 import SearchPracticesRequest
+from tandem.directory.v1.directory_pb2 import Needs, SearchPracticesRequest
 from tandem.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from tandem_platform.rpc.client import secure_channel
 
@@ -57,7 +58,8 @@ def practices(
     """The same against practices of the network, and how long a search among them takes."""
     figure = Figure("practices", "Cost of an entry against practices", axes=("practices", "ms/entry"))
     for size in sizes:
-        growth.grow(tandem.database("hub"), growth.PRACTICES, size, "practice")
+        growth.grow(tandem.database("hub"), PRACTICES, size, "practice")
+        give_next_openings(tandem.database("hub"))
         searches = _search(tandem, round(SEARCHES * 5))
         for name, percent in (("p50", 50.0), ("p99", 99.0)):
             value = 1000 * percentile(searches, percent)
@@ -126,6 +128,18 @@ def _search(tandem: Tandem, how_many: int) -> list[float]:
     port = tandem.network.plan.hub.grpc
     with secure_channel(f"127.0.0.1:{port}", tandem.tls("juniper"), default_timeout=10) as channel:
         stub = DirectoryServiceStub(channel)
-        request = SearchPracticesRequest(role="therapy_provider", licence_state="OR", page_size=20)
+        required = Needs(role="therapy_provider", licence_state="OR")
+        preferred = Needs(
+            modalities=["emdr", "trauma-informed"],
+            languages=["es"],
+            age_group="adult",
+            service="integration-session",
+            payments=["in-network", "sliding-scale"],
+            price_at_most=200,
+            access=["step-free"],
+            telehealth=True,
+            kap_trained=True,
+        )
+        request = SearchPracticesRequest(page_size=20, required=required, preferred=preferred)
         stub.SearchPractices(request)
         return at_rate(SEARCHES, range(how_many), lambda _: stub.SearchPractices(request))

@@ -249,6 +249,7 @@ def a_partnership(**changes: Any) -> Partnership:
         "partner_phone": "+1 555 0100",
         "partner_on_call_phone": "+1 555 0199",
         "partner_allows_treatment_basis": False,
+        "partner_sites": [],
         "fingerprint": "12345",
         "fingerprint_confirmed_by": "staff_a",
         "fingerprint_confirmed_at": NOON,

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from sqlalchemy import select, text
 
-from support.hub import FORM, PRESCRIBING, THERAPY, HubAlone, Member
+from support.hub import FORM, PRESCRIBING, THERAPY, HubAlone, Member, publishes_capacity
 from support.sealing import KeyNetwork
 from tandem.audit.v1 import audit_pb2
 from tandem.common.v1.common_pb2 import (
@@ -30,6 +30,7 @@ from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1 import exchange_pb2, exchange_pb2_grpc
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, LogRow, RowBody, SealedEntry
 from tandem.referral.v1 import referral_pb2
+from tandem_care.terms import STANDARD_HASH
 from tandem_platform.exchange.rows import (
     START,
     Position,
@@ -298,6 +299,29 @@ def as_new_command(request: Message) -> Any:
     return with_value(request, "request_id", new_id("req"))
 
 
+def a_whole_profile() -> dict[str, Any]:
+    """Everything of a profile that has an inside."""
+    return {
+        "npi": "1234567893",
+        "kap_trainings": [{"program": "KAP, 120 hours", "hours": 120, "completed_year": 2024}],
+        "routes": ["im", "sublingual"],
+        "age_groups": ["adult"],
+        "services": [
+            {"service": "dosing-session", "payments": ["self-pay"], "lowest_price": 400, "highest_price": 900}
+        ],
+        "sites": [
+            {
+                "name": "Downtown",
+                "address": "1 Main Street",
+                "state": "CO",
+                "contact_phone": "+1 303 555 0101",
+                "on_call_phone": "+1 303 555 0102",
+                "access": ["step-free", "quiet-room"],
+            }
+        ],
+    }
+
+
 @fixture_of("DirectoryService.RegisterPractice")
 def a_new_practice(hub: WholeHub) -> Prepared:
     practice = directory_pb2.Practice(
@@ -308,6 +332,7 @@ def a_new_practice(hub: WholeHub) -> Prepared:
         modalities=["act"],
         languages=["en"],
         contact_phone="+1 303 555 0100",
+        **a_whole_profile(),
     )
     request = directory_pb2.RegisterPracticeRequest(request_id=new_id("req"), practice=practice)
     return Prepared(owner=hub.operator, request=request, scope="operator")
@@ -323,7 +348,11 @@ def a_registered_practice(hub: WholeHub) -> Prepared:
 def a_profile_to_replace(hub: WholeHub) -> Prepared:
     owner, partner = hub.partners()
     practice = directory_pb2.Practice(
-        practice_id=owner.id, display_name="Juniper Psychiatry", languages=["en", "es"], version=1
+        practice_id=owner.id,
+        display_name="Juniper Psychiatry",
+        languages=["en", "es"],
+        version=1,
+        **a_whole_profile(),
     )
     request = directory_pb2.UpdateProfileRequest(request_id=new_id("req"), practice=practice)
     return Prepared(
@@ -333,8 +362,23 @@ def a_profile_to_replace(hub: WholeHub) -> Prepared:
 
 @fixture_of("DirectoryService.SearchPractices")
 def practices_to_find(hub: WholeHub) -> Prepared:
-    owner, _ = hub.partners()
-    request = directory_pb2.SearchPracticesRequest(role=THERAPY, page_size=5)
+    owner, partner = hub.partners()
+    publishes_capacity(partner, 2, hours=[24], service="psychotherapy")
+    required = directory_pb2.Needs(role=THERAPY)
+    preferred = directory_pb2.Needs(
+        licence_state="CO",
+        age_group="adult",
+        modalities=["act"],
+        languages=["en"],
+        routes=["im"],
+        access=["step-free"],
+        service="psychotherapy",
+        payments=["self-pay"],
+        price_at_most=200,
+        telehealth=True,
+        kap_trained=True,
+    )
+    request = directory_pb2.SearchPracticesRequest(page_size=5, required=required, preferred=preferred)
     return Prepared(owner=owner, request=request, scope="open")
 
 
@@ -343,7 +387,8 @@ def openings_to_state(hub: WholeHub) -> Prepared:
     request = directory_pb2.PublishCapacityRequest(
         request_id=new_id("req"), capacity=directory_pb2.Capacity(openings=3)
     )
-    request.capacity.next_opening_at.FromDatetime(hub.now())
+    opening = request.capacity.next_openings.add(service="psychotherapy", telehealth=True)
+    opening.at.FromDatetime(hub.now())
     return Prepared(owner=hub.party(), request=request, scope="own")
 
 
@@ -365,7 +410,10 @@ def a_partners_keys(hub: WholeHub) -> Prepared:
 def a_practice_to_work_with(hub: WholeHub) -> Prepared:
     owner, partner = hub.party(PRESCRIBING), hub.party(THERAPY)
     request = directory_pb2.ProposePartnershipRequest(
-        request_id=new_id("req"), partnership_id=new_id("pship"), partner_practice_id=partner.id
+        request_id=new_id("req"),
+        partnership_id=new_id("pship"),
+        partner_practice_id=partner.id,
+        terms_hash=STANDARD_HASH,
     )
     return Prepared(owner=owner, request=request, scope="open")
 
@@ -375,7 +423,44 @@ def a_proposed_partnership(hub: WholeHub) -> Prepared:
     proposer, asked = hub.party(PRESCRIBING), hub.party(THERAPY)
     proposed = proposer.proposes_to(asked)
     request = directory_pb2.ConfirmPartnershipRequest(
-        request_id=new_id("req"), partnership_id=proposed.partnership_id, version=proposed.version
+        request_id=new_id("req"),
+        partnership_id=proposed.partnership_id,
+        version=proposed.version,
+        terms_hash=STANDARD_HASH,
+    )
+    return Prepared(owner=asked, request=request, scope="named", names="partnership_id", other_side=proposer)
+
+
+@fixture_of("DirectoryService.ProposeTerms")
+def terms_to_propose(hub: WholeHub) -> Prepared:
+    owner, partner = hub.partners()
+    active = owner.partnership_with(partner)
+    request = directory_pb2.ProposeTermsRequest(
+        request_id=new_id("req"),
+        partnership_id=active.partnership_id,
+        version=active.version,
+        terms_hash=bytes(32),
+    )
+    return Prepared(owner=owner, request=request, scope="named", names="partnership_id")
+
+
+@fixture_of("DirectoryService.AcceptTerms")
+def terms_to_accept(hub: WholeHub) -> Prepared:
+    proposer, asked = hub.partners()
+    active = proposer.partnership_with(asked)
+    changed = proposer.directory.ProposeTerms(
+        directory_pb2.ProposeTermsRequest(
+            request_id=new_id("req"),
+            partnership_id=active.partnership_id,
+            version=active.version,
+            terms_hash=bytes(32),
+        )
+    ).partnership
+    request = directory_pb2.AcceptTermsRequest(
+        request_id=new_id("req"),
+        partnership_id=changed.partnership_id,
+        version=changed.version,
+        terms_hash=bytes(32),
     )
     return Prepared(owner=asked, request=request, scope="named", names="partnership_id", other_side=proposer)
 

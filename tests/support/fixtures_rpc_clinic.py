@@ -415,7 +415,8 @@ def a_dose_that_was_given(clinic: WholeClinic) -> ClinicCall:
 @fixture_of("CapacityService.StateCapacity")
 def openings_to_state(clinic: WholeClinic) -> ClinicCall:
     request = therapy_provider_pb2.StateCapacityRequest(request_id=new_id("req"), openings=2)
-    request.next_opening_at.FromDatetime(NOON + timedelta(days=7))
+    opening = request.next_openings.add(service="psychotherapy", telehealth=True)
+    opening.at.FromDatetime(NOON + timedelta(days=7))
     return ClinicCall(request=request, may=COORDINATION | ADMINISTRATION)
 
 

@@ -1,7 +1,7 @@
 """A hub without a network: its real dispatcher, servicers and database, called in process."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from tandem.consent.v1 import consent_pb2, consent_pb2_grpc
 from tandem.directory.v1 import directory_pb2, directory_pb2_grpc
 from tandem.exchange.v1.exchange_pb2 import RowBody
 from tandem.referral.v1 import referral_pb2, referral_pb2_grpc
+from tandem_care.terms import STANDARD_HASH
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.ids import new_id
@@ -123,14 +124,20 @@ class Member:
 
     def proposes_to(self, partner: "Member") -> directory_pb2.Partnership:
         request = directory_pb2.ProposePartnershipRequest(
-            request_id=new_id("req"), partnership_id=new_id("pship"), partner_practice_id=partner.id
+            request_id=new_id("req"),
+            partnership_id=new_id("pship"),
+            partner_practice_id=partner.id,
+            terms_hash=STANDARD_HASH,
         )
         return self.directory.ProposePartnership(request).partnership
 
     def partners_with(self, partner: "Member") -> directory_pb2.Partnership:
         proposed = self.proposes_to(partner)
         request = directory_pb2.ConfirmPartnershipRequest(
-            request_id=new_id("req"), partnership_id=proposed.partnership_id, version=proposed.version
+            request_id=new_id("req"),
+            partnership_id=proposed.partnership_id,
+            version=proposed.version,
+            terms_hash=proposed.proposed_terms.text_hash,
         )
         return partner.directory.ConfirmPartnership(request).partnership
 
@@ -189,6 +196,17 @@ class Member:
             if not page:
                 return found
             found += page
+
+
+def publishes_capacity(member: Member, openings: int, hours: Iterable[float] = (), service: str = "") -> None:
+    """*hours*: how far away the next openings are."""
+    capacity = directory_pb2.Capacity(openings=openings)
+    for each in hours:
+        opening = capacity.next_openings.add(service=service)
+        opening.at.FromDatetime(member.hub.now() + timedelta(hours=each))
+    member.directory.PublishCapacity(
+        directory_pb2.PublishCapacityRequest(request_id=new_id("req"), capacity=capacity)
+    )
 
 
 def refused(call: Callable[[], Any]) -> Refusal:

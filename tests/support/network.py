@@ -29,7 +29,7 @@ from tandem_clinic.store import entries, partners, worklist
 from tandem_clinic.store.tables import metadata as clinic_metadata
 from tandem_clinic.store.tables import received_entry
 from tandem_clinic.store.vault import Vault
-from tandem_clinic.usecases import partner, patients, permissions, referrals
+from tandem_clinic.usecases import directory, partner, patients, permissions, referrals
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_clinic.usecases.permissions import Terms
 from tandem_clinic.usecases.plan import PlanItem, read_care_plan
@@ -314,7 +314,7 @@ class SimulatedClinic:
 
     def partners_with(self, other: "SimulatedClinic") -> str:
         """Proposed here, fingerprints compared by both, confirmed there."""
-        practice = partner.get_practice(self.clinic, self.person, other.name)
+        practice = directory.get_practice(self.clinic, self.person, other.name)
         asked = self.do(partner.propose_partnership, practice)
         self.network.settle()
         for side in (self, other):

@@ -11,6 +11,7 @@ from tandem.consent.v1 import consent_pb2
 from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1 import exchange_pb2
 from tandem.referral.v1 import referral_pb2
+from tandem_care.terms import STANDARD_HASH
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.rpc.dispatch import policies_of
@@ -87,7 +88,10 @@ def test_a_refusal_is_remembered_though_the_command_would_succeed_by_now(hub: Hu
     before = status_bytes(lambda: juniper.referrals.RequestReferral(request))
     riverbend.directory.ConfirmPartnership(
         directory_pb2.ConfirmPartnershipRequest(
-            request_id=new_id("req"), partnership_id=proposed.partnership_id, version=1
+            request_id=new_id("req"),
+            partnership_id=proposed.partnership_id,
+            version=1,
+            terms_hash=STANDARD_HASH,
         )
     )
     assert status_bytes(lambda: juniper.referrals.RequestReferral(request)) == before

@@ -1,38 +1,23 @@
 """The directory: who is there, what they offer, with which keys, and who works with whom."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
-from support.hub import PRESCRIBING, THERAPY, HubAlone, Member, refused, status_bytes
+from support.hub import PRESCRIBING, THERAPY, HubAlone, Member, publishes_capacity, refused, status_bytes
 from tandem.directory.v1 import directory_pb2 as pb
+from tandem_care.terms import STANDARD_HASH, text_hash
 from tandem_ops.certs import Wish
 from tandem_platform.errors import Code
 from tandem_platform.ids import new_id
 from tandem_platform.sealing import SignedBundle, verify_bundle
 
 
-def publishes_capacity(member: Member, openings: int) -> None:
-    request = pb.PublishCapacityRequest(request_id=new_id("req"), capacity=pb.Capacity(openings=openings))
-    member.directory.PublishCapacity(request)
-
-
 def profile_of(reader: Member, member: Member) -> pb.Practice:
     return reader.directory.GetPractice(pb.GetPracticeRequest(practice_id=member.id)).practice
-
-
-def search(member: Member, **wanted) -> list[pb.SearchPracticesResponse.Match]:
-    found: list[pb.SearchPracticesResponse.Match] = []
-    request = pb.SearchPracticesRequest(**wanted)
-    while True:
-        page = member.directory.SearchPractices(request)
-        found += page.matches
-        if not page.next_page_token:
-            return found
-        request.page_token = page.next_page_token
 
 
 def moves_partnership(member: Member, rpc: str, partnership: pb.Partnership, **over) -> pb.Partnership:
@@ -81,6 +66,22 @@ class TestProfiles:
             ("practice.licence_states", {"licence_states": ["C%"]}),
             ("practice.languages", {"languages": ["english"]}),
             ("practice.contact_phone", {"contact_phone": "call me"}),
+            ("practice.npi", {"npi": "1234567890"}),
+            ("practice.routes", {"routes": ["by-owl"]}),
+            ("practice.age_groups", {"age_groups": ["adult", "adult"]}),
+            ("practice.services", {"services": [{"service": "psychotherapy", "payments": ["self-pay"]}] * 2}),
+            ("practice.services[0].payments", {"services": [{"service": "psychotherapy"}]}),
+            (
+                "practice.services[0].highest_price",
+                {"services": [{"service": "psychotherapy", "payments": ["self-pay"], "lowest_price": 9}]},
+            ),
+            ("practice.sites[0].name", {"sites": [{"state": "CO"}]}),
+            ("practice.sites[0].access", {"sites": [{"name": "Downtown", "access": ["lift"]}]}),
+            (
+                "practice.sites[0].on_call_phone",
+                {"sites": [{"name": "Downtown", "on_call_phone": "call me"}]},
+            ),
+            ("practice.kap_trainings[0].program", {"kap_trainings": [{"hours": 3}]}),
         ],
     )
     def test_a_profile_that_cannot_be_kept_names_its_field(
@@ -120,6 +121,17 @@ class TestProfiles:
         kept = profile_of(juniper, juniper)
         assert (list(kept.roles), kept.capacity.openings, kept.display_name) == ([THERAPY], 3, "New")
 
+    def test_partners_are_told_that_a_profile_was_replaced_and_nobody_else(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        outsider = hub.joined()
+        wished = pb.Practice(display_name="Juniper", on_call_phone="+1 303 555 0199", version=1)
+        juniper.directory.UpdateProfile(pb.UpdateProfileRequest(request_id=new_id("req"), practice=wished))
+        told = [
+            row.practice_changed for row in hub.downlink_of(riverbend) if row.HasField("practice_changed")
+        ]
+        assert [(each.practice_id, each.version) for each in told] == [(juniper.id, 2)]
+        assert hub.downlink_of(outsider) == []
+
     def test_nobody_replaces_the_profile_of_another(self, hub: HubAlone):
         juniper, riverbend = hub.joined(), hub.joined()
         theirs = profile_of(juniper, riverbend)
@@ -140,85 +152,30 @@ class TestProfiles:
         hub.clock.advance(timedelta(microseconds=1))
         assert profile_of(juniper, riverbend).capacity.stale
 
-
-class TestSearch:
-    def test_filters_narrow_and_reasons_say_why(self, hub: HubAlone):
-        juniper = hub.joined(roles=[PRESCRIBING])
-        riverbend = hub.joined(licence_states=["CO", "NM"], modalities=["cbt"], languages=["en", "es"])
-        hub.joined(licence_states=["UT"], modalities=["emdr"], languages=["en"])
-        publishes_capacity(riverbend, 1)
-        (match,) = search(
-            juniper, role=THERAPY, licence_state="CO", modality="cbt", language="es", with_openings=True
-        )
-        assert match.practice.practice_id == riverbend.id
-        assert list(match.reasons) == ["openings", "licence-state", "modality", "language", "role"]
-
-    def test_openings_come_first_then_partners(self, hub: HubAlone):
-        juniper = hub.joined(roles=[PRESCRIBING])
-        plain, partner, open_one, open_partner = (hub.joined() for _ in range(4))
-        for each in (partner, open_partner):
-            juniper.partners_with(each)
-        for each in (open_one, open_partner):
-            publishes_capacity(each, 1)
-        found = search(juniper, role=THERAPY)
-        assert [match.practice.practice_id for match in found] == [
-            open_partner.id,
-            open_one.id,
-            partner.id,
-            plain.id,
-        ]
-        assert list(found[0].reasons) == ["openings", "partner-already", "role"]
-
-    def test_a_stale_statement_of_openings_is_none(self, hub: HubAlone):
+    def test_openings_say_how_old_they_are_and_those_that_have_passed_are_left_out(self, hub: HubAlone):
         juniper, riverbend = hub.joined(), hub.joined()
-        publishes_capacity(riverbend, 1)
-        hub.clock.advance(timedelta(hours=49))
-        assert search(juniper, with_openings=True) == []
+        publishes_capacity(riverbend, 2, hours=[30, 4])
+        hub.clock.advance(timedelta(hours=5, minutes=3))
+        capacity = profile_of(juniper, riverbend).capacity
+        assert (capacity.openings, capacity.age_minutes) == (2, 303)
+        times = [each.at.ToDatetime(UTC) for each in capacity.next_openings]
+        assert times == [hub.now() + timedelta(hours=25) - timedelta(minutes=3)]
 
-    def test_pages_hold_everybody_once_though_openings_go_stale_meanwhile(self, hub: HubAlone):
-        juniper = hub.joined()
-        others = [hub.joined() for _ in range(7)]
-        for each in others[::2]:
-            publishes_capacity(each, 1)
-        request = pb.SearchPracticesRequest(page_size=2)
-        found = []
-        while True:
-            page = juniper.directory.SearchPractices(request)
-            found += [match.practice.practice_id for match in page.matches]
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
-            hub.clock.advance(timedelta(hours=40))
-        assert sorted(found) == sorted(each.id for each in others)
-
-    def test_a_page_token_tells_nothing_and_serves_one_reader_and_query(self, hub: HubAlone):
-        juniper, riverbend = hub.joined(), hub.joined()
-        for _ in range(4):
-            hub.joined()
-        request = pb.SearchPracticesRequest(page_size=1)
-        token = juniper.directory.SearchPractices(request).next_page_token
-        assert "prac" not in token
-        assert len({len(token), len(riverbend.directory.SearchPractices(request).next_page_token)}) == 1
-        stolen = pb.SearchPracticesRequest(page_size=1, page_token=token)
-        assert refused(lambda: riverbend.directory.SearchPractices(stolen)).reason == "PAGE_TOKEN_INVALID"
-        other = pb.SearchPracticesRequest(role=THERAPY, page_size=1, page_token=token)
-        assert refused(lambda: juniper.directory.SearchPractices(other)).reason == "PAGE_TOKEN_INVALID"
-        broken = pb.SearchPracticesRequest(page_size=1, page_token=token[:-4] + "AAAA")
-        assert refused(lambda: juniper.directory.SearchPractices(broken)).reason == "PAGE_TOKEN_INVALID"
-
-    def test_a_filter_is_no_pattern(self, hub: HubAlone):
-        juniper = hub.joined()
-        hub.joined(languages=["en"])
-        assert refused(lambda: search(juniper, language="%")).field == "language"
-        assert refused(lambda: search(juniper, licence_state="__")).field == "licence_state"
-
-    def test_other_practices_partnerships_do_not_show(self, hub: HubAlone):
-        juniper, riverbend = hub.two_partners()
-        outsider = hub.joined()
-        assert all("partner-already" not in match.reasons for match in search(outsider))
-        assert [m.practice.practice_id for m in search(juniper) if "partner-already" in m.reasons] == [
-            riverbend.id
-        ]
+    @pytest.mark.parametrize(
+        ("field", "capacity"),
+        [
+            ("openings", {"openings": 1001}),
+            ("next_openings", {"next_openings": [{}] * 21}),
+            ("next_openings[0].at", {"next_openings": [{}]}),
+            ("next_openings[0].service", {"next_openings": [{"service": "massage"}]}),
+        ],
+    )
+    def test_a_statement_of_openings_that_cannot_be_kept_names_its_field(
+        self, hub: HubAlone, field: str, capacity: dict[str, Any]
+    ):
+        request = pb.PublishCapacityRequest(request_id=new_id("req"), capacity=pb.Capacity(**capacity))
+        refusal = refused(lambda: hub.joined().directory.PublishCapacity(request))
+        assert (refusal.code, refusal.field) == (Code.INVALID_ARGUMENT, f"capacity.{field}")
 
 
 class TestKeyBundles:
@@ -347,10 +304,17 @@ class TestPartnerships:
         juniper, riverbend = hub.two_partners()
         outsider = hub.joined()
         theirs = juniper.partnership_with(riverbend)
-        for rpc in ("ConfirmPartnership", "SuspendPartnership", "ResumePartnership"):
+        for rpc in (
+            "ConfirmPartnership",
+            "ProposeTerms",
+            "AcceptTerms",
+            "SuspendPartnership",
+            "ResumePartnership",
+        ):
             there, absent = theirs.partnership_id, new_id("pship")
+            terms = {"terms_hash": STANDARD_HASH} if "Terms" in rpc else {}
             answers = {
-                status_bytes(partial(moves_partnership, outsider, rpc, theirs, partnership_id=each))
+                status_bytes(partial(moves_partnership, outsider, rpc, theirs, partnership_id=each, **terms))
                 for each in (there, absent)
             }
             assert len(answers) == 1
@@ -365,7 +329,10 @@ class TestPartnerships:
         juniper = hub.joined()
         assert refused(lambda: juniper.proposes_to(juniper)).reason == "PARTNER_IS_SELF"
         request = pb.ProposePartnershipRequest(
-            request_id=new_id("req"), partnership_id=new_id("pship"), partner_practice_id="nobody"
+            request_id=new_id("req"),
+            partnership_id=new_id("pship"),
+            partner_practice_id="nobody",
+            terms_hash=STANDARD_HASH,
         )
         assert refused(lambda: juniper.directory.ProposePartnership(request)).code is Code.NOT_FOUND
 
@@ -386,6 +353,47 @@ class TestPartnerships:
             lambda: moves_partnership(juniper, "ResumePartnership", suspended, version=suspended.version - 1)
         )
         assert (refusal.code, refusal.metadata) == (Code.ABORTED, {"version": "3"})
+
+    def test_it_begins_with_terms_that_both_sides_have_accepted(self, hub: HubAlone):
+        juniper, riverbend = hub.joined(), hub.joined()
+        proposed = juniper.proposes_to(riverbend)
+        assert not proposed.HasField("terms")
+        other = text_hash("Other terms")
+        refusal = refused(
+            lambda: moves_partnership(riverbend, "ConfirmPartnership", proposed, terms_hash=other)
+        )
+        assert (refusal.code, refusal.reason) == (Code.FAILED_PRECONDITION, "TERMS_DIFFER")
+        hub.clock.advance(timedelta(days=1))
+        active = moves_partnership(riverbend, "ConfirmPartnership", proposed, terms_hash=STANDARD_HASH)
+        assert not active.HasField("proposed_terms")
+        assert (active.terms.number, active.terms.text_hash) == (1, STANDARD_HASH)
+        assert active.terms.proposed_by_practice_id == juniper.id
+        times = [each.ToDatetime(UTC) for each in (active.terms.proposed_at, active.terms.accepted_at)]
+        assert times == [hub.now() - timedelta(days=1), hub.now()]
+
+    def test_new_terms_are_in_force_when_the_other_side_has_accepted_them(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        second = text_hash("Second edition")
+        active = juniper.partnership_with(riverbend)
+        waiting = moves_partnership(riverbend, "ProposeTerms", active, terms_hash=second)
+        assert (waiting.terms.number, waiting.proposed_terms.number, waiting.state) == (1, 2, "active")
+        own = refused(lambda: moves_partnership(riverbend, "AcceptTerms", waiting, terms_hash=second))
+        assert own.reason == "PARTNERSHIP_MOVE_NOT_ALLOWED"
+        refusal = refused(lambda: moves_partnership(juniper, "AcceptTerms", waiting, terms_hash=bytes(32)))
+        assert refusal.reason == "TERMS_DIFFER"
+        agreed = moves_partnership(juniper, "AcceptTerms", waiting, terms_hash=second)
+        assert (agreed.terms.number, agreed.terms.text_hash) == (2, second)
+        assert not agreed.HasField("proposed_terms")
+        told = [row.partnership_changed for row in hub.downlink_of(riverbend)][-1]
+        assert (told.terms, told.version) == (agreed.terms, agreed.version)
+        actions = [record.action for record in juniper.audit_records()]
+        assert actions[-2:] == ["terms-proposed", "terms-accepted"]
+
+    def test_terms_are_named_by_a_digest(self, hub: HubAlone):
+        juniper, riverbend = hub.two_partners()
+        active = juniper.partnership_with(riverbend)
+        refusal = refused(lambda: moves_partnership(juniper, "ProposeTerms", active, terms_hash=b"x"))
+        assert (refusal.reason, refusal.field) == ("TERMS_HASH_MALFORMED", "terms_hash")
 
     def test_partnerships_are_listed_in_pages(self, hub: HubAlone):
         juniper = hub.joined()

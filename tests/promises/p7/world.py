@@ -27,6 +27,7 @@ from tandem.consent.v1.consent_pb2 import Permission
 from tandem.directory.v1 import directory_pb2, directory_pb2_grpc
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, LogRow, RowBody, SealedEntry
 from tandem_care.categories import Category
+from tandem_care.terms import STANDARD_HASH
 from tandem_platform.clock import SimulatedClock
 from tandem_platform.exchange.rows import (
     START,
@@ -327,6 +328,8 @@ class Watcher(Practice):
         self.pages("ListPartnerships", size)
         self.pages("ListDisclosures", size)
         self.pages("SearchPractices", size)
+        wishes = {"access": ["step-free"], "openings": True}
+        self.pages("SearchPractices", size, required={"licence_state": "CO"}, preferred=wishes)
         self.audit(size)
         for practice in (JUNIPER, RIVERBEND):
             self.asks("ListKeyBundles", practice_id=practice)
@@ -433,12 +436,27 @@ def _register(world: World) -> None:
         )
         practice = world[name]
         practice.commands("PublishKeyBundle", bundle=practice.keys.signed_bundle.to_message())
+        profile.version = 1
+        profile.licence_states.append("CO")
+        profile.sites.add(name="Downtown", on_call_phone="+1 303 555 0102", access=["step-free"])
+        practice.commands("UpdateProfile", practice=profile)
+        capacity = directory_pb2.Capacity(openings=2)
+        capacity.next_openings.add().at.FromDatetime(world.clock.now() + timedelta(days=2))
+        practice.commands("PublishCapacity", capacity=capacity)
     for partner in (RIVERBEND, ALDER):
         pship = an_id("pship", partner)
         world[JUNIPER].commands(
-            "ProposePartnership", partner, partnership_id=pship, partner_practice_id=partner
+            "ProposePartnership",
+            partner,
+            partnership_id=pship,
+            partner_practice_id=partner,
+            terms_hash=STANDARD_HASH,
         )
-        world[partner].commands("ConfirmPartnership", partnership_id=pship, version=1)
+        world[partner].commands(
+            "ConfirmPartnership", partnership_id=pship, version=1, terms_hash=STANDARD_HASH
+        )
+        world[partner].commands("ProposeTerms", partnership_id=pship, version=2, terms_hash=bytes(32))
+        world[JUNIPER].commands("AcceptTerms", pship, partnership_id=pship, version=3, terms_hash=bytes(32))
 
 
 def _refer(world: World) -> None:

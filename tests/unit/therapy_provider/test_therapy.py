@@ -1,7 +1,8 @@
-"""What a therapy clinic adds: notes that stay, openings, sessions."""
+"""What a therapy clinic adds: notes that stay, sessions."""
 
 from datetime import timedelta
 
+import grpc
 import pytest
 
 from support.clinics import PARTNERSHIP, AClinic, a_clinic, a_form, confirmed
@@ -12,15 +13,15 @@ from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.domain.staff import NotYourRole, Role
 from tandem_clinic.grpc.entrance import caller_of
 from tandem_clinic.grpc.server import dispatcher_of
-from tandem_clinic.hub import journal
 from tandem_clinic.store import staff
 from tandem_clinic.usecases.plan import read_care_plan
 from tandem_clinic.usecases.referrals import request_referral
 from tandem_platform.ids import new_id
+from tandem_platform.rpc.client import refusal_of
 from tandem_platform.rpc.local import LocalChannel
 from tandem_therapy_provider.grpc.services import servicers
 from tandem_therapy_provider.store.tables import metadata
-from tandem_therapy_provider.usecases import capacity, notes
+from tandem_therapy_provider.usecases import notes
 
 WORDS = "countertransference around the lake house"
 
@@ -85,22 +86,6 @@ def test_an_empty_note_is_refused_by_field(riverbend):
     assert refused.value.field == "text"
 
 
-def test_openings_are_kept_here_and_told_to_the_directory(riverbend):
-    with riverbend.db.transaction() as tx:
-        capacity.state_capacity(tx, riverbend.clinic, riverbend.clinician, 3, NOON + timedelta(days=7))
-    riverbend.settles()
-    name, request = riverbend.hub.commands[0]
-    assert (name, request.capacity.openings) == ("PublishCapacity", 3)
-    with riverbend.db.reading() as tx:
-        assert capacity.stated_capacity(tx, riverbend.clinician).openings == 3
-        assert journal.queued(tx) == []
-
-
-def test_openings_that_cannot_be_are_refused(riverbend):
-    with pytest.raises(ContentInvalid), riverbend.db.transaction() as tx:
-        capacity.state_capacity(tx, riverbend.clinic, riverbend.clinician, 3, NOON - timedelta(days=7))
-
-
 def test_a_session_gives_its_times_and_its_summary_apart(riverbend, channel):
     riverbend.hub.answers["RequestReferral"] = confirmed
     request = pb.RecordSessionRequest(
@@ -122,5 +107,16 @@ def test_a_session_gives_its_times_and_its_summary_apart(riverbend, channel):
 
 def test_openings_are_stated_over_grpc(channel):
     stub = CapacityServiceStub(channel)
-    stub.StateCapacity(pb.StateCapacityRequest(request_id=new_id("req"), openings=2))
-    assert stub.GetCapacity(pb.GetCapacityRequest()).openings == 2
+    request = pb.StateCapacityRequest(request_id=new_id("req"), openings=2)
+    opening = request.next_openings.add(service="psychotherapy", telehealth=True)
+    opening.at.FromDatetime(NOON + timedelta(days=7))
+    stub.StateCapacity(request)
+    stated = stub.GetCapacity(pb.GetCapacityRequest())
+    assert (stated.openings, list(stated.next_openings)) == (2, [opening])
+
+
+def test_an_opening_without_a_time_is_refused_by_field(channel):
+    request = pb.StateCapacityRequest(request_id=new_id("req"), next_openings=[pb.Opening()])
+    with pytest.raises(grpc.RpcError) as caught:
+        CapacityServiceStub(channel).StateCapacity(request)
+    assert refusal_of(caught.value).field == "next_openings[0].at"

@@ -113,3 +113,13 @@ class UplinkNotStopped(Refusal):
             "the hub has not stopped this uplink, so there is nothing to reopen",
             way_out="rows that are parked the hub's operator retries; rows that are queued go by themselves",
         )
+
+
+class ShortlistFull(Refusal):
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "SHORTLIST_FULL",
+            f"a shortlist has at most {most} practices",
+            way_out="take off what was ruled out",
+        )

@@ -30,6 +30,7 @@ _NEWS: Final[Mapping[str, Callable[[Transaction, Clinic, Any], None]]] = {
     "referral_changed": incoming.referral_changed,
     "partnership_changed": incoming.partnership_changed,
     "key_bundle_changed": incoming.key_bundle_changed,
+    "practice_changed": incoming.practice_changed,
     "wrap_requested": wraps.wrap_requested,
     "receipt_returned": incoming.receipt_returned,
     "audit_root_published": incoming.audit_root_published,

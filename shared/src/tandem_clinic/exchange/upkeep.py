@@ -41,7 +41,7 @@ class Upkeep:
         self._rest_until: datetime | None = None
         self._wanted: Mapping[str, Callable[[Clinic, str], None]] = {
             "key-bundle-changed": partner.refresh_keys,
-            "partner-profile-wanted": partner.refresh_profile,
+            partner.PROFILE_WANTED: partner.refresh_profile,
             "partnership-wanted": partner.refresh_partnership,
         }
 

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, desk, network
+from tandem_clinic.http import care, consent, desk, directory, network, partners, shortlist
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -41,7 +41,16 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
     handle_problems(app)
     install(app, entrance)
     api = ProblemApi(app)
-    for resources in (care.api, consent.api, network.api, desk.api, *more):
+    for resources in (
+        care.api,
+        shortlist.api,
+        consent.api,
+        network.api,
+        directory.api,
+        partners.api,
+        desk.api,
+        *more,
+    ):
         api.register_blueprint(resources.blueprint)
     app.after_request(_guard)
     return app

@@ -1,23 +1,19 @@
-"""Referrals and partners."""
+"""Referrals."""
 
 from dataclasses import asdict
 from typing import Any
-
-from google.protobuf.json_format import MessageToDict
 
 from tandem_care.errors import Invalid
 from tandem_care.lifecycle import Move
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.domain.refusals import ContentInvalid
-from tandem_clinic.domain.staff import COORDINATION, OVERSIGHT
+from tandem_clinic.domain.staff import COORDINATION
 from tandem_clinic.http import schemas
 from tandem_clinic.http.entrance import Done, caller, clinic, perform, read
 from tandem_clinic.http.resources import Resources
-from tandem_clinic.store import episodes, partners
+from tandem_clinic.store import episodes
 from tandem_clinic.store import referrals as store
-from tandem_clinic.store.partners import Partnership
-from tandem_clinic.usecases import partner, permissions, referrals
-from tandem_clinic.usecases.permissions import Asked
+from tandem_clinic.usecases import permissions, referrals
 from tandem_platform.errors import Refusal
 from tandem_platform.storage import Transaction
 
@@ -175,76 +171,3 @@ def move_referral(body: dict[str, Any], referral_id: str, move: str) -> Answer:
         return Done({"referral_id": referral_id}, moved.request_id)
 
     return perform(work)
-
-
-@api.get("/directory")
-@api.query(schemas.SearchQuery)
-@api.answer(200, schemas.SearchAnswer)
-def search_directory(query: dict[str, Any]) -> dict[str, Any]:
-    """Find practices in the hub's directory. Nothing about a patient goes there."""
-    found = partner.search_practices(clinic(), caller(), **query)
-    shown: dict[str, Any] = MessageToDict(
-        found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return shown
-
-
-@api.get("/partners")
-@api.answer(200, schemas.PartnershipAnswer(many=True))
-def list_partners() -> list[Partnership]:
-    """Partnerships in every state."""
-    caller().require(COORDINATION | OVERSIGHT)
-    return read(partners.listed)
-
-
-def _asked(asked: Asked) -> Done:
-    return Done({"partnership_id": asked.subject_id}, asked.request_id)
-
-
-@api.post("/partners")
-@api.body(schemas.ProposePartnership)
-@api.answer(201, schemas.CommandAnswer)
-@api.or_queued(schemas.CommandAnswer)
-def propose_partnership(body: dict[str, Any]) -> Answer:
-    """Offer a partnership to a practice of the directory."""
-    practice = partner.get_practice(clinic(), caller(), body["practice_id"])
-    return perform(lambda tx: _asked(partner.propose_partnership(tx, clinic(), caller(), practice)), 201)
-
-
-@api.get("/partners/<partnership_id>/fingerprints")
-@api.answer(200, schemas.FingerprintsAnswer)
-def get_fingerprints(partnership_id: str) -> partner.Fingerprints:
-    """The digits of our keys and of the partner's, for two people to compare on the phone."""
-    return partner.fingerprints(clinic(), caller(), partnership_id)
-
-
-@api.post("/partners/<partnership_id>/fingerprint")
-@api.body(schemas.ConfirmFingerprint)
-@api.answer(200, schemas.PartnershipAnswer)
-def confirm_fingerprint(body: dict[str, Any], partnership_id: str) -> Partnership:
-    """Pin the partner's keys by the digits that it read out."""
-    return partner.confirm_fingerprint(clinic(), caller(), partnership_id, body["digits"])
-
-
-@api.post("/partners/<partnership_id>/confirm")
-@api.answer(200, schemas.CommandAnswer)
-@api.or_queued(schemas.CommandAnswer)
-def confirm_partnership(partnership_id: str) -> Answer:
-    """Agree to a proposed partnership whose fingerprint was confirmed."""
-    return perform(lambda tx: _asked(partner.confirm_partnership(tx, clinic(), caller(), partnership_id)))
-
-
-@api.post("/partners/<partnership_id>/suspend")
-@api.answer(200, schemas.CommandAnswer)
-@api.or_queued(schemas.CommandAnswer)
-def suspend_partnership(partnership_id: str) -> Answer:
-    """Stop everything towards the partner for now."""
-    return perform(lambda tx: _asked(partner.suspend_partnership(tx, clinic(), caller(), partnership_id)))
-
-
-@api.post("/partners/<partnership_id>/resume")
-@api.answer(200, schemas.CommandAnswer)
-@api.or_queued(schemas.CommandAnswer)
-def resume_partnership(partnership_id: str) -> Answer:
-    """Take a suspended partnership up again."""
-    return perform(lambda tx: _asked(partner.resume_partnership(tx, clinic(), caller(), partnership_id)))

@@ -15,6 +15,9 @@ from tandem_platform.errors import Code, Refusal
 
 log = structlog.get_logger(__name__)
 
+MOST_ERRORS = 20
+"""Whoever sends five hundred faults learns of the first ones."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 STATUS = {
@@ -80,7 +83,8 @@ def _by_framework(error: HTTPException) -> Response:
     """Faults that Flask and webargs find, bad fields among them. Their texts name fields and never repeat values."""
     status = error.code or 500
     messages: Any = getattr(error, "data", {}).get("messages", {})
-    errors = [{"field": field, "message": message} for field, message in _flattened(messages)]
+    named = itertools.islice(_flattened(messages), MOST_ERRORS)
+    errors = [{"field": field, "message": message} for field, message in named]
     if not errors:
         way_out = "send one JSON object" if status == 400 else None
         reason = error.name.upper().replace(" ", "_").replace("'", "")

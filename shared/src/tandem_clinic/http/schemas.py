@@ -280,26 +280,6 @@ class MoveReferral(Strict):
     comment = Text(8000, load_default="")
 
 
-class SearchQuery(Strict):
-    role = Text(40, load_default="")
-    licence_state = Text(10, load_default="")
-    modality = Text(40, load_default="")
-    language = Text(20, load_default="")
-    telehealth = fields.Boolean(load_default=False)
-    with_openings = fields.Boolean(load_default=False)
-    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 200))
-    page_token = Text(1000, load_default="")
-
-
-class SearchAnswer(Loose):
-    matches = fields.List(fields.Dict(), required=True)
-    next_page_token = fields.String()
-
-
-class ProposePartnership(Strict):
-    practice_id = an_id(required=True)
-
-
 class ConfirmFingerprint(Strict):
     digits = Text(100, required=True)
 
@@ -310,6 +290,7 @@ class PartnershipAnswer(Loose):
     partner_name = fields.String()
     partner_phone = fields.String()
     partner_on_call_phone = fields.String()
+    partner_sites = fields.List(fields.Dict())
     state = fields.String()
     proposed_by_us = fields.Boolean()
     version = fields.Integer()

@@ -26,6 +26,7 @@ class Partnership:
     partner_phone: str
     partner_on_call_phone: str
     partner_allows_treatment_basis: bool
+    partner_sites: list[dict[str, Any]]
     fingerprint: str
     fingerprint_confirmed_by: str
     fingerprint_confirmed_at: datetime | None

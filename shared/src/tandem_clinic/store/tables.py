@@ -86,10 +86,55 @@ partnership = Table(
     Column("partner_on_call_phone", String, nullable=False),
     # Whether the partner accepts a treatment relationship as a basis.
     Column("partner_allows_treatment_basis", Boolean, nullable=False),
+    # Its sites as it publishes them, with their telephone numbers: needed when the hub is away, too.
+    Column("partner_sites", JSON, nullable=False),
     # The fingerprint that a person compared with the partner's by another way, and who did.
     Column("fingerprint", String, nullable=False),
     Column("fingerprint_confirmed_by", String, nullable=False),
     Column("fingerprint_confirmed_at", UtcTime),
+    Column("changed_at", UtcTime, nullable=False),
+)
+
+# Every terms that the hub has told of. Those with the highest number that both sides accepted are in force.
+agreement = Table(
+    "agreement",
+    metadata,
+    Column("partnership_id", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("text_hash", LargeBinary, nullable=False),
+    Column("proposed_by_us", Boolean, nullable=False),
+    Column("proposed_at", UtcTime, nullable=False),
+    Column("accepted_at", UtcTime),
+)
+
+# Texts of terms that are known here; a partner's comes another way than by the hub, and is known by its digest.
+terms_text = Table(
+    "terms_text",
+    metadata,
+    Column("text_hash", LargeBinary, primary_key=True),
+    Column("text", String, nullable=False),
+    Column("kept_at", UtcTime, nullable=False),
+)
+
+# What was stated of the openings, newest last.
+capacity_statement = Table(
+    "capacity_statement",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("openings", Integer, nullable=False),
+    Column("next_openings", JSON, nullable=False),
+    Column("stated_by", String, nullable=False),
+    Column("stated_at", UtcTime, nullable=False, index=True),
+)
+
+# Practices that are considered for a patient. Who they are is encrypted: whom one considers may say what for.
+shortlisted_practice = Table(
+    "shortlisted_practice",
+    metadata,
+    Column("patient_id", String, primary_key=True),
+    # Keyed hash of patient and practice: once each, and not to be compared between patients.
+    Column("practice_index", LargeBinary, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
 )
 

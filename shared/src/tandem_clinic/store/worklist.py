@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, update
 
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store.refusals import NotKnown
@@ -45,7 +45,7 @@ def raise_item(
     staff_id: str = "",
     **facts: str,
 ) -> None:
-    """One item for each kind and subject; an item that was done comes back."""
+    """One item for each kind and subject; one that was done comes back, one that waits keeps its place and says the latest."""
     if staff_id == SERVICE:
         tx.wake(SERVICE)
     values = {
@@ -62,13 +62,14 @@ def raise_item(
     if not insert_new(tx, worklist_item, values):
         tx.execute(
             update(worklist_item)
-            .where(
-                worklist_item.c.kind == kind,
-                worklist_item.c.subject_id == subject_id,
-                worklist_item.c.done_at.is_not(None),
-            )
-            .values(facts=facts, raised_at=now, done_at=None, done_by="")
+            .where(worklist_item.c.kind == kind, worklist_item.c.subject_id == subject_id)
+            .values(facts=facts, raised_at=_raised_at(now), done_at=None, done_by="")
         )
+
+
+def _raised_at(now: datetime) -> ColumnElement[datetime]:
+    waiting_since = worklist_item.c.raised_at
+    return case((worklist_item.c.done_at.is_(None), waiting_since), else_=literal(now, waiting_since.type))
 
 
 def settle(

@@ -13,6 +13,7 @@ from tandem.exchange.v1.exchange_pb2 import (
     PartnershipChanged,
     PermissionChanged,
     PermissionRevoked,
+    PracticeChanged,
     ReferralChanged,
     RevocationAcknowledged,
     RowBody,
@@ -236,6 +237,18 @@ def key_bundle_changed(tx: Transaction, clinic: Clinic, told: KeyBundleChanged) 
     worklist.raise_item(
         tx,
         "key-bundle-changed",
+        told.practice_id,
+        clinic.now(),
+        staff_id=worklist.SERVICE,
+        version=str(told.version),
+    )
+
+
+def practice_changed(tx: Transaction, clinic: Clinic, told: PracticeChanged) -> None:
+    """Names, sites and telephone numbers are fetched by the upkeep, too."""
+    worklist.raise_item(
+        tx,
+        partner.PROFILE_WANTED,
         told.practice_id,
         clinic.now(),
         staff_id=worklist.SERVICE,

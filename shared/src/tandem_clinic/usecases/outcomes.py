@@ -8,20 +8,23 @@ from tandem_clinic.usecases.partner import partnership_answered, partnership_ref
 from tandem_clinic.usecases.permissions import consent_granted, consent_refused
 from tandem_clinic.usecases.referrals import REQUESTS, referral_answered, referral_refused
 
+_OF_PARTNERSHIPS = (
+    "ProposePartnership",
+    "ConfirmPartnership",
+    "ProposeTerms",
+    "AcceptTerms",
+    "SuspendPartnership",
+    "ResumePartnership",
+)
+
 ANSWERED: Final[Mapping[str, Answered]] = {
     **dict.fromkeys(["RequestReferral", *(name for name, _ in REQUESTS.values())], referral_answered),
     **dict.fromkeys(["GrantConsent", "DenyConsent", "RevokeConsent", "HoldConsent"], consent_granted),
-    **dict.fromkeys(
-        ["ProposePartnership", "ConfirmPartnership", "SuspendPartnership", "ResumePartnership"],
-        partnership_answered,
-    ),
+    **dict.fromkeys(_OF_PARTNERSHIPS, partnership_answered),
 }
 
 REFUSED: Final[Mapping[str, Refused]] = {
     "RequestReferral": referral_refused,
     **dict.fromkeys(["GrantConsent", "DenyConsent", "RevokeConsent", "HoldConsent"], consent_refused),
-    **dict.fromkeys(
-        ["ProposePartnership", "ConfirmPartnership", "SuspendPartnership", "ResumePartnership"],
-        partnership_refused,
-    ),
+    **dict.fromkeys(_OF_PARTNERSHIPS, partnership_refused),
 }

@@ -1,7 +1,9 @@
-"""Partner practices: finding them, agreeing with them, and knowing their keys."""
+"""Partner practices: agreeing with them, and knowing their keys."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
 
 from tandem.directory.v1.directory_pb2 import (
     ConfirmPartnershipRequest,
@@ -12,18 +14,18 @@ from tandem.directory.v1.directory_pb2 import (
     ProposePartnershipRequest,
     PublishKeyBundleRequest,
     ResumePartnershipRequest,
-    SearchPracticesRequest,
-    SearchPracticesResponse,
     SignedKeyBundle,
     SuspendPartnershipRequest,
 )
 from tandem.directory.v1.directory_pb2 import Partnership as PartnershipMessage
 from tandem.exchange.v1.exchange_pb2 import PartnershipChanged
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.domain.staff import COORDINATION, Role, Staff
+from tandem_clinic.domain.staff import Staff
 from tandem_clinic.hub import journal
 from tandem_clinic.store import audit, partners, worklist
 from tandem_clinic.store.partners import Partnership, Pins
+from tandem_clinic.usecases import agreements
+from tandem_clinic.usecases.agreements import MAY_AGREE
 from tandem_clinic.usecases.permissions import Asked
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
@@ -32,7 +34,7 @@ from tandem_platform.sealing.bundles import SignedBundle
 from tandem_platform.sealing.trust import fingerprint
 from tandem_platform.storage import Transaction
 
-_MAY_AGREE = COORDINATION | {Role.ADMIN}
+PROFILE_WANTED: Final = "partner-profile-wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,9 @@ class FingerprintNotConfirmed(Refusal):
         )
 
 
-def search_practices(clinic: Clinic, by: Staff, **criteria: Any) -> SearchPracticesResponse:
-    """The hub's directory; nothing of a patient goes there."""
-    by.require(_MAY_AGREE)
-    return clinic.gateway.ask(clinic.gateway.directory.SearchPractices, SearchPracticesRequest(**criteria))
-
-
 def fingerprints(clinic: Clinic, by: Staff, partnership_id: str) -> Fingerprints:
     """To be compared by another way than this network, on the phone for instance."""
-    by.require(_MAY_AGREE)
+    by.require(MAY_AGREE)
     with clinic.db.reading() as tx:
         partner_id = partners.get(tx, partnership_id).partner_practice_id
         pinned = Pins(tx, clinic.clock).get(partner_id)
@@ -92,13 +88,17 @@ def served_bundle(clinic: Clinic, practice_id: str) -> SignedBundle:
     return SignedBundle.from_message(answer.bundles[-1])
 
 
-def propose_partnership(tx: Transaction, clinic: Clinic, by: Staff, practice: Practice) -> Asked:
-    """Offer a partnership to a practice found in the directory."""
-    by.require(_MAY_AGREE)
+def propose_partnership(
+    tx: Transaction, clinic: Clinic, by: Staff, practice: Practice, terms: str | None = None
+) -> Asked:
+    """Offer a partnership to a practice found in the directory, under *terms* or the standard ones."""
+    by.require(MAY_AGREE)
     partnership_id = new_id("pship")
     partners.add(tx, _partnership(clinic, partnership_id, practice, "proposed", proposed_by_us=True))
     request = ProposePartnershipRequest(
-        partnership_id=partnership_id, partner_practice_id=practice.practice_id
+        partnership_id=partnership_id,
+        partner_practice_id=practice.practice_id,
+        terms_hash=agreements.first_terms(tx, clinic, terms),
     )
     return _ask(tx, clinic, by, "ProposePartnership", request, partnership_id)
 
@@ -108,7 +108,7 @@ def confirm_fingerprint(clinic: Clinic, by: Staff, partnership_id: str, digits: 
 
     For both sides of a new partnership, and for a partner that lost its keys.
     """
-    by.require(_MAY_AGREE)
+    by.require(MAY_AGREE)
     with clinic.db.reading() as tx:
         partner_id = partners.get(tx, partnership_id).partner_practice_id
     served = served_bundle(clinic, partner_id)
@@ -133,18 +133,21 @@ def confirm_fingerprint(clinic: Clinic, by: Staff, partnership_id: str, digits: 
 
 
 def confirm_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
-    """Agree to a proposed partnership, its fingerprint having been confirmed."""
-    by.require(_MAY_AGREE)
+    """Agree to a proposed partnership and its terms, its fingerprint having been confirmed."""
+    by.require(MAY_AGREE)
     known = partners.get(tx, partnership_id)
     if known.fingerprint_confirmed_at is None:
         raise FingerprintNotConfirmed
-    request = ConfirmPartnershipRequest(partnership_id=partnership_id, version=known.version)
+    terms = agreements.readable_terms(tx, partnership_id)
+    request = ConfirmPartnershipRequest(
+        partnership_id=partnership_id, version=known.version, terms_hash=terms.text_hash
+    )
     return _ask(tx, clinic, by, "ConfirmPartnership", request, partnership_id)
 
 
 def suspend_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
     """Stop everything towards a partner for now."""
-    by.require(_MAY_AGREE)
+    by.require(MAY_AGREE)
     known = partners.get(tx, partnership_id)
     asked = _ask(
         tx,
@@ -159,7 +162,7 @@ def suspend_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_
 
 
 def resume_partnership(tx: Transaction, clinic: Clinic, by: Staff, partnership_id: str) -> Asked:
-    by.require(_MAY_AGREE)
+    by.require(MAY_AGREE)
     known = partners.get(tx, partnership_id)
     request = ResumePartnershipRequest(partnership_id=partnership_id, version=known.version)
     return _ask(tx, clinic, by, "ResumePartnership", request, partnership_id)
@@ -210,7 +213,7 @@ def refresh_keys(clinic: Clinic, practice_id: str) -> None:
 
 
 def refresh_profile(clinic: Clinic, practice_id: str) -> None:
-    """Take over what a partner says of itself: name, phones, whether it accepts a treatment relationship."""
+    """Take over what a partner says of itself: name, phones, sites, whether it accepts a treatment relationship."""
     practice = clinic.gateway.ask(
         clinic.gateway.directory.GetPractice, GetPracticeRequest(practice_id=practice_id)
     ).practice
@@ -225,16 +228,18 @@ def refresh_profile(clinic: Clinic, practice_id: str) -> None:
                     partner_phone=practice.contact_phone,
                     partner_on_call_phone=practice.on_call_phone,
                     partner_allows_treatment_basis=practice.allows_treatment_basis,
+                    partner_sites=_sites(practice),
                 )
-        worklist.settle(tx, "partner-profile-wanted", practice_id, clinic.now(), "service")
+        newer = [
+            item
+            for item in worklist.of_service(tx, [PROFILE_WANTED])
+            if item.subject_id == practice_id and int(item.facts.get("version", 0)) > practice.version
+        ]
+        # News of a later change may have come while this was fetched.
+        if not newer:
+            worklist.settle(tx, PROFILE_WANTED, practice_id, clinic.now(), "service")
 
     clinic.db.run(note)
-
-
-def get_practice(clinic: Clinic, by: Staff, practice_id: str) -> Practice:
-    by.require(_MAY_AGREE)
-    request = GetPracticeRequest(practice_id=practice_id)
-    return clinic.gateway.ask(clinic.gateway.directory.GetPractice, request).practice
 
 
 def partnership_answered(tx: Transaction, clinic: Clinic, command: journal.Command, response: Any) -> None:
@@ -261,9 +266,8 @@ def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChange
         practice = Practice(practice_id=partner_id)
         partners.add(tx, _partnership(clinic, partnership_id, practice, told.state, proposed_by_us=False))
         # Names and phones are fetched outside this transaction.
-        worklist.raise_item(tx, "partner-profile-wanted", partner_id, now, staff_id=worklist.SERVICE)
+        worklist.raise_item(tx, PROFILE_WANTED, partner_id, now, staff_id=worklist.SERVICE)
         worklist.raise_item(tx, "fingerprint-wanted", partnership_id, now, partner=partner_id)
-        return
     _take_over(tx, clinic, told)
 
 
@@ -274,6 +278,7 @@ def _take_over(tx: Transaction, clinic: Clinic, told: PartnershipMessage | Partn
     )
     state = "suspended" if suspending else told.state
     partners.change(tx, told.partnership_id, state=state, version=told.version, changed_at=clinic.now())
+    agreements.terms_told(tx, clinic, told)
 
 
 def refresh_partnership(clinic: Clinic, partnership_id: str) -> None:
@@ -307,6 +312,7 @@ def _partnership(
         partner_phone=practice.contact_phone,
         partner_on_call_phone=practice.on_call_phone,
         partner_allows_treatment_basis=practice.allows_treatment_basis,
+        partner_sites=_sites(practice),
         fingerprint="",
         fingerprint_confirmed_by="",
         fingerprint_confirmed_at=None,
@@ -320,3 +326,10 @@ def _ask(
     request_id = journal.queue(tx, clinic, command, request, author_id=by.staff_id, subject_id=partnership_id)
     audit.note(tx, command, clinic.now(), by=by, subject_id=partnership_id)
     return Asked(partnership_id, request_id)
+
+
+def _sites(practice: Practice) -> list[dict[str, Any]]:
+    return [
+        MessageToDict(site, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for site in practice.sites
+    ]

@@ -8,7 +8,7 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.identity import PatientIdentity, resemble
 from tandem_clinic.domain.refusals import ContentInvalid, PossibleDuplicate
 from tandem_clinic.domain.staff import ADMINISTRATION, COORDINATION, Staff
-from tandem_clinic.store import audit, entries, episodes, patients
+from tandem_clinic.store import audit, entries, episodes, patients, shortlists
 from tandem_clinic.store.patients import Patient
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases.sharing import void_rows
@@ -86,6 +86,7 @@ def shred_patient(tx: Transaction, clinic: Clinic, by: Staff, patient_id: str) -
     sealed = entries.shred(tx, patient_id, episode_ids)
     void_rows(tx, clinic, sealed, "shredded")
     patients.remove(tx, patient_id)
+    shortlists.forget(tx, patient_id)
     for data_key_id in (patient_id, *episode_ids):
         clinic.vault.shred(tx, data_key_id)
     return len(sealed)

@@ -41,7 +41,8 @@ class Practice:
     # Partners
 
     def finds_therapists(self, state: str) -> list[str]:
-        found = self.ask("/directory", role="therapy_provider", licence_state=state)
+        required = {"role": "therapy_provider", "licence_state": state}
+        found = self.tell("/directory/search", {"required": required})
         return [match["practice"]["display_name"] for match in found["matches"]]
 
     def proposes_partnership(self, partner: "Practice") -> str:

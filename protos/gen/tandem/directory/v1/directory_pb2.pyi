@@ -39,6 +39,12 @@ class Practice(_message.Message):
     PART2_PROGRAM_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
+    NPI_FIELD_NUMBER: _builtins.int
+    KAP_TRAININGS_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    AGE_GROUPS_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
     practice_id: _builtins.str
     display_name: _builtins.str
     telehealth: _builtins.bool
@@ -49,6 +55,8 @@ class Practice(_message.Message):
     part2_program: _builtins.bool
     """The practice declares itself a 42 CFR Part 2 programme."""
     version: _builtins.int
+    npi: _builtins.str
+    """National Provider Identifier of the practice: ten digits, the last of which checks the others. Empty where it has none."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"prescriber", "therapy_provider" or both."""
@@ -65,6 +73,24 @@ class Practice(_message.Message):
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def capacity(self) -> Global___Capacity: ...
+    @_builtins.property
+    def kap_trainings(self) -> _containers.RepeatedCompositeFieldContainer[Global___KapTraining]:
+        """What its clinicians learned of ketamine-assisted psychotherapy."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"iv", "im", "sublingual", "oral-lozenge", "rapid-dissolve-tablet", "intranasal"."""
+
+    @_builtins.property
+    def age_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"child", "adolescent", "adult", "older-adult"."""
+
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]:
+        """At most one of each kind."""
+
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedCompositeFieldContainer[Global___Site]: ...
     def __init__(
         self,
         *,
@@ -81,14 +107,120 @@ class Practice(_message.Message):
         part2_program: _builtins.bool = ...,
         version: _builtins.int = ...,
         capacity: Global___Capacity | None = ...,
+        npi: _builtins.str = ...,
+        kap_trainings: _abc.Iterable[Global___KapTraining] | None = ...,
+        routes: _abc.Iterable[_builtins.str] | None = ...,
+        age_groups: _abc.Iterable[_builtins.str] | None = ...,
+        services: _abc.Iterable[Global___Service] | None = ...,
+        sites: _abc.Iterable[Global___Site] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allows_treatment_basis", b"allows_treatment_basis", "capacity", b"capacity", "contact_phone", b"contact_phone", "display_name", b"display_name", "languages", b"languages", "licence_states", b"licence_states", "modalities", b"modalities", "on_call_phone", b"on_call_phone", "part2_program", b"part2_program", "practice_id", b"practice_id", "roles", b"roles", "telehealth", b"telehealth", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_groups", b"age_groups", "allows_treatment_basis", b"allows_treatment_basis", "capacity", b"capacity", "contact_phone", b"contact_phone", "display_name", b"display_name", "kap_trainings", b"kap_trainings", "languages", b"languages", "licence_states", b"licence_states", "modalities", b"modalities", "npi", b"npi", "on_call_phone", b"on_call_phone", "part2_program", b"part2_program", "practice_id", b"practice_id", "roles", b"roles", "routes", b"routes", "services", b"services", "sites", b"sites", "telehealth", b"telehealth", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Practice: _TypeAlias = Practice  # noqa: Y015
+
+@_typing.final
+class KapTraining(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    COMPLETED_YEAR_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    hours: _builtins.int
+    completed_year: _builtins.int
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        hours: _builtins.int = ...,
+        completed_year: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed_year", b"completed_year", "hours", b"hours", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KapTraining: _TypeAlias = KapTraining  # noqa: Y015
+
+@_typing.final
+class Service(_message.Message):
+    """One thing that a practice offers, and what it costs there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    LOWEST_PRICE_FIELD_NUMBER: _builtins.int
+    HIGHEST_PRICE_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """"medical-evaluation", "dosing-session", "preparation-session", "integration-session", "psychotherapy"."""
+    lowest_price: _builtins.int
+    """In whole US dollars for one session, from the lowest to the highest; both 0 where it is not stated."""
+    highest_price: _builtins.int
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"self-pay", "in-network", "superbill", "sliding-scale", "medicaid", "medicare", "hsa-fsa", "veterans", "no-charge"."""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        payments: _abc.Iterable[_builtins.str] | None = ...,
+        lowest_price: _builtins.int = ...,
+        highest_price: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["highest_price", b"highest_price", "lowest_price", b"lowest_price", "payments", b"payments", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
+class Site(_message.Message):
+    """A place where a practice sees patients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CONTACT_PHONE_FIELD_NUMBER: _builtins.int
+    ON_CALL_PHONE_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    address: _builtins.str
+    state: _builtins.str
+    """Two-letter code."""
+    contact_phone: _builtins.str
+    on_call_phone: _builtins.str
+    @_builtins.property
+    def access(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"step-free", "accessible-toilet", "sign-language", "hearing-support", "low-vision-support", "quiet-room"."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        state: _builtins.str = ...,
+        contact_phone: _builtins.str = ...,
+        on_call_phone: _builtins.str = ...,
+        access: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "address", b"address", "contact_phone", b"contact_phone", "name", b"name", "on_call_phone", b"on_call_phone", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Site: _TypeAlias = Site  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
@@ -98,30 +230,66 @@ class Capacity(_message.Message):
 
     OPENINGS_FIELD_NUMBER: _builtins.int
     STATED_AT_FIELD_NUMBER: _builtins.int
-    NEXT_OPENING_AT_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    NEXT_OPENINGS_FIELD_NUMBER: _builtins.int
+    AGE_MINUTES_FIELD_NUMBER: _builtins.int
     openings: _builtins.int
+    """How many more patients can be taken now."""
     stale: _builtins.bool
     """Set by the hub when the statement is older than its limit."""
+    age_minutes: _builtins.int
+    """How old the statement is, by the hub's clock."""
     @_builtins.property
     def stated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def next_opening_at(self) -> _timestamp_pb2.Timestamp: ...
+    def next_openings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Opening]:
+        """The soonest first; those that have passed are left out."""
+
     def __init__(
         self,
         *,
         openings: _builtins.int = ...,
         stated_at: _timestamp_pb2.Timestamp | None = ...,
-        next_opening_at: _timestamp_pb2.Timestamp | None = ...,
         stale: _builtins.bool = ...,
+        next_openings: _abc.Iterable[Global___Opening] | None = ...,
+        age_minutes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at", "stated_at", b"stated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stated_at", b"stated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at", "openings", b"openings", "stale", b"stale", "stated_at", b"stated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_minutes", b"age_minutes", "next_openings", b"next_openings", "openings", b"openings", "stale", b"stale", "stated_at", b"stated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Opening(_message.Message):
+    """A time at which a new patient can come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    TELEHEALTH_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """One of the kinds of Service; empty for any."""
+    telehealth: _builtins.bool
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        service: _builtins.str = ...,
+        telehealth: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "service", b"service", "telehealth", b"telehealth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Opening: _TypeAlias = Opening  # noqa: Y015
 
 @_typing.final
 class SignedKeyBundle(_message.Message):
@@ -178,12 +346,22 @@ class Partnership(_message.Message):
     PARTNER_PRACTICE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    PROPOSED_TERMS_FIELD_NUMBER: _builtins.int
     partnership_id: _builtins.str
     proposer_practice_id: _builtins.str
     partner_practice_id: _builtins.str
     state: _builtins.str
     """"proposed", "active", "suspended", "ended"."""
     version: _builtins.int
+    @_builtins.property
+    def terms(self) -> Global___Terms:
+        """What both sides have accepted; unset until the partnership is confirmed."""
+
+    @_builtins.property
+    def proposed_terms(self) -> Global___Terms:
+        """What waits for the other side."""
+
     def __init__(
         self,
         *,
@@ -192,14 +370,56 @@ class Partnership(_message.Message):
         partner_practice_id: _builtins.str = ...,
         state: _builtins.str = ...,
         version: _builtins.int = ...,
+        terms: Global___Terms | None = ...,
+        proposed_terms: Global___Terms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed_terms", b"proposed_terms", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "proposer_practice_id", b"proposer_practice_id", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "proposed_terms", b"proposed_terms", "proposer_practice_id", b"proposer_practice_id", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Partnership: _TypeAlias = Partnership  # noqa: Y015
+
+@_typing.final
+class Terms(_message.Message):
+    """What two practices agree to when they work together. The text stays with them: the hub has its digest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_HASH_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_PRACTICE_ID_FIELD_NUMBER: _builtins.int
+    PROPOSED_AT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Counted from 1 within the partnership."""
+    text_hash: _builtins.bytes
+    """SHA-256 of the text in UTF-8."""
+    proposed_by_practice_id: _builtins.str
+    """Proposing is accepting."""
+    @_builtins.property
+    def proposed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When the other side accepted it."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        text_hash: _builtins.bytes = ...,
+        proposed_by_practice_id: _builtins.str = ...,
+        proposed_at: _timestamp_pb2.Timestamp | None = ...,
+        accepted_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "proposed_at", b"proposed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "number", b"number", "proposed_at", b"proposed_at", "proposed_by_practice_id", b"proposed_by_practice_id", "text_hash", b"text_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Terms: _TypeAlias = Terms  # noqa: Y015
 
 @_typing.final
 class RegisterPracticeRequest(_message.Message):
@@ -337,40 +557,110 @@ class UpdateProfileResponse(_message.Message):
 Global___UpdateProfileResponse: _TypeAlias = UpdateProfileResponse  # noqa: Y015
 
 @_typing.final
-class SearchPracticesRequest(_message.Message):
+class Needs(_message.Message):
+    """What is looked for. Codes and numbers only: nothing says who it is for. What is empty, false or 0 is not asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLE_FIELD_NUMBER: _builtins.int
     LICENCE_STATE_FIELD_NUMBER: _builtins.int
-    MODALITY_FIELD_NUMBER: _builtins.int
-    LANGUAGE_FIELD_NUMBER: _builtins.int
+    AGE_GROUP_FIELD_NUMBER: _builtins.int
+    MODALITIES_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    PRICE_AT_MOST_FIELD_NUMBER: _builtins.int
     TELEHEALTH_FIELD_NUMBER: _builtins.int
-    WITH_OPENINGS_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KAP_TRAINED_FIELD_NUMBER: _builtins.int
+    OPENINGS_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     licence_state: _builtins.str
-    modality: _builtins.str
-    language: _builtins.str
+    """Where the patient is."""
+    age_group: _builtins.str
+    service: _builtins.str
+    """The payments, the price and the next openings that are looked at are those of this service."""
+    price_at_most: _builtins.int
+    """In whole US dollars, against the lowest price of the service, which has to be named."""
     telehealth: _builtins.bool
-    with_openings: _builtins.bool
-    page_size: _builtins.int
-    page_token: _builtins.str
+    kap_trained: _builtins.bool
+    openings: _builtins.bool
+    """Openings that were stated not too long ago."""
+    @_builtins.property
+    def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required: all of them. Preferred: each counts."""
+
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One of them is enough."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One of them is enough."""
+
+    @_builtins.property
+    def access(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required: all of them at one site. Preferred: each counts."""
+
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One of them is enough."""
+
     def __init__(
         self,
         *,
         role: _builtins.str = ...,
         licence_state: _builtins.str = ...,
-        modality: _builtins.str = ...,
-        language: _builtins.str = ...,
+        age_group: _builtins.str = ...,
+        modalities: _abc.Iterable[_builtins.str] | None = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        routes: _abc.Iterable[_builtins.str] | None = ...,
+        access: _abc.Iterable[_builtins.str] | None = ...,
+        service: _builtins.str = ...,
+        payments: _abc.Iterable[_builtins.str] | None = ...,
+        price_at_most: _builtins.int = ...,
         telehealth: _builtins.bool = ...,
-        with_openings: _builtins.bool = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
+        kap_trained: _builtins.bool = ...,
+        openings: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "licence_state", b"licence_state", "modality", b"modality", "page_size", b"page_size", "page_token", b"page_token", "role", b"role", "telehealth", b"telehealth", "with_openings", b"with_openings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "age_group", b"age_group", "kap_trained", b"kap_trained", "languages", b"languages", "licence_state", b"licence_state", "modalities", b"modalities", "openings", b"openings", "payments", b"payments", "price_at_most", b"price_at_most", "role", b"role", "routes", b"routes", "service", b"service", "telehealth", b"telehealth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Needs: _TypeAlias = Needs  # noqa: Y015
+
+@_typing.final
+class SearchPracticesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def required(self) -> Global___Needs:
+        """Who does not meet one of these is not listed."""
+
+    @_builtins.property
+    def preferred(self) -> Global___Needs:
+        """Who meets more of these stands higher."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        required: Global___Needs | None = ...,
+        preferred: Global___Needs | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["preferred", b"preferred", "required", b"required"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "preferred", b"preferred", "required", b"required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,39 +675,108 @@ class SearchPracticesResponse(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         PRACTICE_FIELD_NUMBER: _builtins.int
-        REASONS_FIELD_NUMBER: _builtins.int
+        SCORE_FIELD_NUMBER: _builtins.int
+        BECAUSE_FIELD_NUMBER: _builtins.int
+        score: _builtins.int
+        """The sum of the points. Matches are listed from the highest on; equals in the order of their random ids."""
         @_builtins.property
         def practice(self) -> Global___Practice: ...
         @_builtins.property
-        def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Why it is listed where it is: "openings", "language", "partner-already", …"""
+        def because(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchPracticesResponse.Reason]:
+            """Everything that was looked at, the weightiest first."""
 
         def __init__(
             self,
             *,
             practice: Global___Practice | None = ...,
-            reasons: _abc.Iterable[_builtins.str] | None = ...,
+            score: _builtins.int = ...,
+            because: _abc.Iterable[Global___SearchPracticesResponse.Reason] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["practice", b"practice"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["practice", b"practice", "reasons", b"reasons"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "practice", b"practice", "score", b"score"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Reason(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CODE_FIELD_NUMBER: _builtins.int
+        VALUES_FIELD_NUMBER: _builtins.int
+        MET_FIELD_NUMBER: _builtins.int
+        POINTS_FIELD_NUMBER: _builtins.int
+        code: _builtins.str
+        """"openings", "opening-soon", "partner-already", "role", "licence-state", "age-group", "modality", "language", "route", "access", "service", "payment",
+        "price", "telehealth", "kap-training".
+        """
+        met: _builtins.bool
+        points: _builtins.int
+        """What it adds to the score; 0 for what was required, since all that are listed meet it."""
+        @_builtins.property
+        def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Which of the codes that were asked for the practice meets."""
+
+        def __init__(
+            self,
+            *,
+            code: _builtins.str = ...,
+            values: _abc.Iterable[_builtins.str] | None = ...,
+            met: _builtins.bool = ...,
+            points: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "met", b"met", "points", b"points", "values", b"values"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Missed(_message.Message):
+        """Who is not listed for one requirement alone."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CODE_FIELD_NUMBER: _builtins.int
+        PRACTICES_FIELD_NUMBER: _builtins.int
+        code: _builtins.str
+        practices: _builtins.int
+        def __init__(
+            self,
+            *,
+            code: _builtins.str = ...,
+            practices: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "practices", b"practices"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     MATCHES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    found: _builtins.int
+    """How many practices meet what is required. On the first page only."""
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchPracticesResponse.Match]: ...
+    @_builtins.property
+    def missed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchPracticesResponse.Missed]:
+        """For each requirement, how many practices meet all the others. On the first page only."""
+
     def __init__(
         self,
         *,
         matches: _abc.Iterable[Global___SearchPracticesResponse.Match] | None = ...,
         next_page_token: _builtins.str = ...,
+        found: _builtins.int = ...,
+        missed: _abc.Iterable[Global___SearchPracticesResponse.Missed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "matches", b"matches", "missed", b"missed", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -558,20 +917,24 @@ class ProposePartnershipRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PARTNERSHIP_ID_FIELD_NUMBER: _builtins.int
     PARTNER_PRACTICE_ID_FIELD_NUMBER: _builtins.int
+    TERMS_HASH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     partnership_id: _builtins.str
     """Chosen by the caller, so that a queued command can name it."""
     partner_practice_id: _builtins.str
+    terms_hash: _builtins.bytes
+    """SHA-256 of the text of the terms, which the caller accepts by proposing them."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         partnership_id: _builtins.str = ...,
         partner_practice_id: _builtins.str = ...,
+        terms_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "request_id", b"request_id", "terms_hash", b"terms_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -608,19 +971,23 @@ class ConfirmPartnershipRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PARTNERSHIP_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_HASH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     partnership_id: _builtins.str
     version: _builtins.int
+    terms_hash: _builtins.bytes
+    """Of the terms that the caller accepts: those that were proposed."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         partnership_id: _builtins.str = ...,
         version: _builtins.int = ...,
+        terms_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership_id", b"partnership_id", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership_id", b"partnership_id", "request_id", b"request_id", "terms_hash", b"terms_hash", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -649,6 +1016,110 @@ class ConfirmPartnershipResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPartnershipResponse: _TypeAlias = ConfirmPartnershipResponse  # noqa: Y015
+
+@_typing.final
+class ProposeTermsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTNERSHIP_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_HASH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    partnership_id: _builtins.str
+    version: _builtins.int
+    terms_hash: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        partnership_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        terms_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership_id", b"partnership_id", "request_id", b"request_id", "terms_hash", b"terms_hash", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeTermsRequest: _TypeAlias = ProposeTermsRequest  # noqa: Y015
+
+@_typing.final
+class ProposeTermsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    PARTNERSHIP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _common_pb2.CommandReceipt: ...
+    @_builtins.property
+    def partnership(self) -> Global___Partnership: ...
+    def __init__(
+        self,
+        *,
+        receipt: _common_pb2.CommandReceipt | None = ...,
+        partnership: Global___Partnership | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partnership", b"partnership", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership", b"partnership", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeTermsResponse: _TypeAlias = ProposeTermsResponse  # noqa: Y015
+
+@_typing.final
+class AcceptTermsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTNERSHIP_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_HASH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    partnership_id: _builtins.str
+    version: _builtins.int
+    terms_hash: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        partnership_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        terms_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership_id", b"partnership_id", "request_id", b"request_id", "terms_hash", b"terms_hash", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTermsRequest: _TypeAlias = AcceptTermsRequest  # noqa: Y015
+
+@_typing.final
+class AcceptTermsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    PARTNERSHIP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _common_pb2.CommandReceipt: ...
+    @_builtins.property
+    def partnership(self) -> Global___Partnership: ...
+    def __init__(
+        self,
+        *,
+        receipt: _common_pb2.CommandReceipt | None = ...,
+        partnership: Global___Partnership | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partnership", b"partnership", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partnership", b"partnership", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTermsResponse: _TypeAlias = AcceptTermsResponse  # noqa: Y015
 
 @_typing.final
 class SuspendPartnershipRequest(_message.Message):

@@ -80,6 +80,16 @@ class DirectoryServiceStub:
                 request_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipRequest.SerializeToString,
                 response_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipResponse.FromString,
                 _registered_method=True)
+        self.ProposeTerms = channel.unary_unary(
+                '/tandem.directory.v1.DirectoryService/ProposeTerms',
+                request_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsRequest.SerializeToString,
+                response_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsResponse.FromString,
+                _registered_method=True)
+        self.AcceptTerms = channel.unary_unary(
+                '/tandem.directory.v1.DirectoryService/AcceptTerms',
+                request_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsRequest.SerializeToString,
+                response_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsResponse.FromString,
+                _registered_method=True)
         self.SuspendPartnership = channel.unary_unary(
                 '/tandem.directory.v1.DirectoryService/SuspendPartnership',
                 request_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.SuspendPartnershipRequest.SerializeToString,
@@ -123,7 +133,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchPractices(self, request, context):
-        """Find partners; carries no patient identity and states its reasons. A practice. Safe to repeat.
+        """Find partners; carries no patient identity and states its reasons. What is counted are public profiles. A practice. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,7 +168,21 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPartnership(self, request, context):
-        """Agree to a proposed partnership. The practice it was offered to. A command.
+        """Agree to a proposed partnership and its terms. The practice it was offered to. A command. FAILED_PRECONDITION if other terms were proposed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeTerms(self, request, context):
+        """Propose other terms; those in force stay so until the other side accepts. Either side. A command.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTerms(self, request, context):
+        """Accept the terms that the other side has proposed. A command.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,6 +256,16 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ConfirmPartnership,
                     request_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipRequest.FromString,
                     response_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipResponse.SerializeToString,
+            ),
+            'ProposeTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeTerms,
+                    request_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsRequest.FromString,
+                    response_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsResponse.SerializeToString,
+            ),
+            'AcceptTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTerms,
+                    request_deserializer=tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsRequest.FromString,
+                    response_serializer=tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsResponse.SerializeToString,
             ),
             'SuspendPartnership': grpc.unary_unary_rpc_method_handler(
                     servicer.SuspendPartnership,
@@ -493,6 +527,60 @@ class DirectoryService:
             '/tandem.directory.v1.DirectoryService/ConfirmPartnership',
             tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipRequest.SerializeToString,
             tandem_dot_directory_dot_v1_dot_directory__pb2.ConfirmPartnershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.directory.v1.DirectoryService/ProposeTerms',
+            tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsRequest.SerializeToString,
+            tandem_dot_directory_dot_v1_dot_directory__pb2.ProposeTermsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.directory.v1.DirectoryService/AcceptTerms',
+            tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsRequest.SerializeToString,
+            tandem_dot_directory_dot_v1_dot_directory__pb2.AcceptTermsResponse.FromString,
             options,
             channel_credentials,
             insecure,

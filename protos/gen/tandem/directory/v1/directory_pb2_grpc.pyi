@@ -40,7 +40,7 @@ class DirectoryServiceStub:
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateProfileRequest, _directory_pb2.UpdateProfileResponse]
     """Replace the caller's own profile. A practice. A command. ABORTED if the version is stale."""
     SearchPractices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SearchPracticesRequest, _directory_pb2.SearchPracticesResponse]
-    """Find partners; carries no patient identity and states its reasons. A practice. Safe to repeat."""
+    """Find partners; carries no patient identity and states its reasons. What is counted are public profiles. A practice. Safe to repeat."""
     PublishCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishCapacityRequest, _directory_pb2.PublishCapacityResponse]
     """State the caller's openings now. A practice. A command."""
     PublishKeyBundle: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishKeyBundleRequest, _directory_pb2.PublishKeyBundleResponse]
@@ -50,7 +50,11 @@ class DirectoryServiceStub:
     ProposePartnership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposePartnershipRequest, _directory_pb2.ProposePartnershipResponse]
     """Offer a partnership. A practice. A command. NOT_FOUND if there is no such practice."""
     ConfirmPartnership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmPartnershipRequest, _directory_pb2.ConfirmPartnershipResponse]
-    """Agree to a proposed partnership. The practice it was offered to. A command."""
+    """Agree to a proposed partnership and its terms. The practice it was offered to. A command. FAILED_PRECONDITION if other terms were proposed."""
+    ProposeTerms: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeTermsRequest, _directory_pb2.ProposeTermsResponse]
+    """Propose other terms; those in force stay so until the other side accepts. Either side. A command."""
+    AcceptTerms: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AcceptTermsRequest, _directory_pb2.AcceptTermsResponse]
+    """Accept the terms that the other side has proposed. A command."""
     SuspendPartnership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendPartnershipRequest, _directory_pb2.SuspendPartnershipResponse]
     """Stop all releases of a partnership for now. Either side. A command."""
     ResumePartnership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResumePartnershipRequest, _directory_pb2.ResumePartnershipResponse]
@@ -70,7 +74,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateProfileRequest, _directory_pb2.UpdateProfileResponse]  # type: ignore[assignment]
     """Replace the caller's own profile. A practice. A command. ABORTED if the version is stale."""
     SearchPractices: _aio.UnaryUnaryMultiCallable[_directory_pb2.SearchPracticesRequest, _directory_pb2.SearchPracticesResponse]  # type: ignore[assignment]
-    """Find partners; carries no patient identity and states its reasons. A practice. Safe to repeat."""
+    """Find partners; carries no patient identity and states its reasons. What is counted are public profiles. A practice. Safe to repeat."""
     PublishCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishCapacityRequest, _directory_pb2.PublishCapacityResponse]  # type: ignore[assignment]
     """State the caller's openings now. A practice. A command."""
     PublishKeyBundle: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishKeyBundleRequest, _directory_pb2.PublishKeyBundleResponse]  # type: ignore[assignment]
@@ -80,7 +84,11 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     ProposePartnership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposePartnershipRequest, _directory_pb2.ProposePartnershipResponse]  # type: ignore[assignment]
     """Offer a partnership. A practice. A command. NOT_FOUND if there is no such practice."""
     ConfirmPartnership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmPartnershipRequest, _directory_pb2.ConfirmPartnershipResponse]  # type: ignore[assignment]
-    """Agree to a proposed partnership. The practice it was offered to. A command."""
+    """Agree to a proposed partnership and its terms. The practice it was offered to. A command. FAILED_PRECONDITION if other terms were proposed."""
+    ProposeTerms: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeTermsRequest, _directory_pb2.ProposeTermsResponse]  # type: ignore[assignment]
+    """Propose other terms; those in force stay so until the other side accepts. Either side. A command."""
+    AcceptTerms: _aio.UnaryUnaryMultiCallable[_directory_pb2.AcceptTermsRequest, _directory_pb2.AcceptTermsResponse]  # type: ignore[assignment]
+    """Accept the terms that the other side has proposed. A command."""
     SuspendPartnership: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendPartnershipRequest, _directory_pb2.SuspendPartnershipResponse]  # type: ignore[assignment]
     """Stop all releases of a partnership for now. Either side. A command."""
     ResumePartnership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResumePartnershipRequest, _directory_pb2.ResumePartnershipResponse]  # type: ignore[assignment]
@@ -121,7 +129,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SearchPracticesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.SearchPracticesResponse, _abc.Awaitable[_directory_pb2.SearchPracticesResponse]]:
-        """Find partners; carries no patient identity and states its reasons. A practice. Safe to repeat."""
+        """Find partners; carries no patient identity and states its reasons. What is counted are public profiles. A practice. Safe to repeat."""
 
     @_abc_1.abstractmethod
     def PublishCapacity(
@@ -161,7 +169,23 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ConfirmPartnershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ConfirmPartnershipResponse, _abc.Awaitable[_directory_pb2.ConfirmPartnershipResponse]]:
-        """Agree to a proposed partnership. The practice it was offered to. A command."""
+        """Agree to a proposed partnership and its terms. The practice it was offered to. A command. FAILED_PRECONDITION if other terms were proposed."""
+
+    @_abc_1.abstractmethod
+    def ProposeTerms(
+        self,
+        request: _directory_pb2.ProposeTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ProposeTermsResponse, _abc.Awaitable[_directory_pb2.ProposeTermsResponse]]:
+        """Propose other terms; those in force stay so until the other side accepts. Either side. A command."""
+
+    @_abc_1.abstractmethod
+    def AcceptTerms(
+        self,
+        request: _directory_pb2.AcceptTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.AcceptTermsResponse, _abc.Awaitable[_directory_pb2.AcceptTermsResponse]]:
+        """Accept the terms that the other side has proposed. A command."""
 
     @_abc_1.abstractmethod
     def SuspendPartnership(

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tandem.common.v1 import common_pb2 as _common_pb2
+from tandem.directory.v1 import directory_pb2 as _directory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -459,7 +460,7 @@ Global___ReferralChanged: _TypeAlias = ReferralChanged  # noqa: Y015
 
 @_typing.final
 class PartnershipChanged(_message.Message):
-    """A partnership of the reader's was proposed, confirmed, suspended or ended."""
+    """A partnership of the reader's was proposed, confirmed, suspended or ended, or its terms changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -467,12 +468,20 @@ class PartnershipChanged(_message.Message):
     PARTNER_PRACTICE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    PROPOSED_TERMS_FIELD_NUMBER: _builtins.int
     partnership_id: _builtins.str
     partner_practice_id: _builtins.str
     state: _builtins.str
     """"proposed", "active", "suspended", "ended"."""
     version: _builtins.int
     """What the next command about it has to name."""
+    @_builtins.property
+    def terms(self) -> _directory_pb2.Terms:
+        """As in Partnership."""
+
+    @_builtins.property
+    def proposed_terms(self) -> _directory_pb2.Terms: ...
     def __init__(
         self,
         *,
@@ -480,10 +489,12 @@ class PartnershipChanged(_message.Message):
         partner_practice_id: _builtins.str = ...,
         state: _builtins.str = ...,
         version: _builtins.int = ...,
+        terms: _directory_pb2.Terms | None = ...,
+        proposed_terms: _directory_pb2.Terms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed_terms", b"proposed_terms", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_practice_id", b"partner_practice_id", "partnership_id", b"partnership_id", "proposed_terms", b"proposed_terms", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,6 +583,30 @@ class KeyBundleChanged(_message.Message):
 Global___KeyBundleChanged: _TypeAlias = KeyBundleChanged  # noqa: Y015
 
 @_typing.final
+class PracticeChanged(_message.Message):
+    """A partner says something else of itself in the directory: sites and telephone numbers may be others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRACTICE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    practice_id: _builtins.str
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        practice_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["practice_id", b"practice_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PracticeChanged: _TypeAlias = PracticeChanged  # noqa: Y015
+
+@_typing.final
 class RowBody(_message.Message):
     """What a row says. Rows of an uplink hold entry to revocation_acknowledged, those of a downlink the rest."""
 
@@ -592,6 +627,7 @@ class RowBody(_message.Message):
     RECEIPT_RETURNED_FIELD_NUMBER: _builtins.int
     AUDIT_ROOT_PUBLISHED_FIELD_NUMBER: _builtins.int
     KEY_BUNDLE_CHANGED_FIELD_NUMBER: _builtins.int
+    PRACTICE_CHANGED_FIELD_NUMBER: _builtins.int
     after_request_id: _builtins.str
     """Uplink: the command that this row comes after. The hub holds it until that one is answered."""
     traceparent: _builtins.str
@@ -622,6 +658,8 @@ class RowBody(_message.Message):
     def audit_root_published(self) -> Global___AuditRootPublished: ...
     @_builtins.property
     def key_bundle_changed(self) -> Global___KeyBundleChanged: ...
+    @_builtins.property
+    def practice_changed(self) -> Global___PracticeChanged: ...
     def __init__(
         self,
         *,
@@ -640,12 +678,13 @@ class RowBody(_message.Message):
         receipt_returned: Global___EntriesReceived | None = ...,
         audit_root_published: Global___AuditRootPublished | None = ...,
         key_bundle_changed: Global___KeyBundleChanged | None = ...,
+        practice_changed: Global___PracticeChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_root_published", b"audit_root_published", "content", b"content", "entries_received", b"entries_received", "entry", b"entry", "entry_released", b"entry_released", "key_bundle_changed", b"key_bundle_changed", "late_wrap", b"late_wrap", "partnership_changed", b"partnership_changed", "permission_changed", b"permission_changed", "permission_revoked", b"permission_revoked", "receipt_returned", b"receipt_returned", "referral_changed", b"referral_changed", "revocation_acknowledged", b"revocation_acknowledged", "wrap_requested", b"wrap_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_root_published", b"audit_root_published", "content", b"content", "entries_received", b"entries_received", "entry", b"entry", "entry_released", b"entry_released", "key_bundle_changed", b"key_bundle_changed", "late_wrap", b"late_wrap", "partnership_changed", b"partnership_changed", "permission_changed", b"permission_changed", "permission_revoked", b"permission_revoked", "practice_changed", b"practice_changed", "receipt_returned", b"receipt_returned", "referral_changed", b"referral_changed", "revocation_acknowledged", b"revocation_acknowledged", "wrap_requested", b"wrap_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_request_id", b"after_request_id", "audit_root_published", b"audit_root_published", "content", b"content", "entries_received", b"entries_received", "entry", b"entry", "entry_released", b"entry_released", "key_bundle_changed", b"key_bundle_changed", "late_wrap", b"late_wrap", "partnership_changed", b"partnership_changed", "permission_changed", b"permission_changed", "permission_revoked", b"permission_revoked", "receipt_returned", b"receipt_returned", "referral_changed", b"referral_changed", "revocation_acknowledged", b"revocation_acknowledged", "traceparent", b"traceparent", "wrap_requested", b"wrap_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_request_id", b"after_request_id", "audit_root_published", b"audit_root_published", "content", b"content", "entries_received", b"entries_received", "entry", b"entry", "entry_released", b"entry_released", "key_bundle_changed", b"key_bundle_changed", "late_wrap", b"late_wrap", "partnership_changed", b"partnership_changed", "permission_changed", b"permission_changed", "permission_revoked", b"permission_revoked", "practice_changed", b"practice_changed", "receipt_returned", b"receipt_returned", "referral_changed", b"referral_changed", "revocation_acknowledged", b"revocation_acknowledged", "traceparent", b"traceparent", "wrap_requested", b"wrap_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["entry", "late_wrap", "entries_received", "revocation_acknowledged", "entry_released", "permission_changed", "permission_revoked", "referral_changed", "partnership_changed", "wrap_requested", "receipt_returned", "audit_root_published", "key_bundle_changed"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["entry", "late_wrap", "entries_received", "revocation_acknowledged", "entry_released", "permission_changed", "permission_revoked", "referral_changed", "partnership_changed", "wrap_requested", "receipt_returned", "audit_root_published", "key_bundle_changed", "practice_changed"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tandem.common.v1 import common_pb2 as tandem_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tandem/therapy_provider/v1/therapy_provider.proto\x12\x1atandem.therapy_provider.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/common.proto\"q\n\x14StateCapacityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08openings\x18\x02 \x01(\r\x12\x33\n\x0fnext_opening_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x15StateCapacityResponse\x12\x1a\n\x12\x63ommand_request_id\x18\x01 \x01(\t\"\x14\n\x12GetCapacityRequest\"\x8b\x01\n\x13GetCapacityResponse\x12\x10\n\x08openings\x18\x01 \x01(\r\x12-\n\tstated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_opening_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x01\n\x12PreparationSummary\x12+\n\x07held_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treadiness\x18\x02 \x01(\t\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x1a\n\rdose_feedback\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nwritten_by\x18\x05 \x01(\tB\x10\n\x0e_dose_feedback\"\xba\x02\n\x12IntegrationSummary\x12+\n\x07held_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x35\n\x11\x64osing_session_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x1e\n\x11\x66unctional_status\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rdose_feedback\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nnext_steps\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x12\n\nwritten_by\x18\x08 \x01(\tB\x14\n\x12_functional_statusB\x10\n\x0e_dose_feedbackB\r\n\x0b_next_steps\"\xaa\x03\n\x14RecordSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\npatient_id\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0esession_number\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x1d\n\x10sessions_planned\x18\x07 \x01(\rH\x02\x88\x01\x01\x12\x45\n\x0bpreparation\x18\x08 \x01(\x0b\x32..tandem.therapy_provider.v1.PreparationSummaryH\x00\x12\x45\n\x0bintegration\x18\t \x01(\x0b\x32..tandem.therapy_provider.v1.IntegrationSummaryH\x00\x42\t\n\x07summaryB\x11\n\x0f_session_numberB\x13\n\x11_sessions_planned\"\xa5\x01\n\x15RecordSessionResponse\x12L\n\x08recorded\x18\x01 \x03(\x0b\x32:.tandem.therapy_provider.v1.RecordSessionResponse.Recorded\x1a>\n\x08Recorded\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x11\n\tentry_ids\x18\x03 \x03(\t2\xb9\x02\n\x0f\x43\x61pacityService\x12\x9c\x01\n\rStateCapacity\x12\x30.tandem.therapy_provider.v1.StateCapacityRequest\x1a\x31.tandem.therapy_provider.v1.StateCapacityResponse\"&\x92\xe7\x18\"\n\x05staff\x10\x01\x1a\x0e\x41LREADY_EXISTS\x1a\x07\x41\x42ORTED\x12\x86\x01\n\x0bGetCapacity\x12..tandem.therapy_provider.v1.GetCapacityRequest\x1a/.tandem.therapy_provider.v1.GetCapacityResponse\"\x16\x92\xe7\x18\x12\n\x05staff\x1a\tNOT_FOUND2\xcf\x01\n\x0eSessionService\x12\xbc\x01\n\rRecordSession\x12\x30.tandem.therapy_provider.v1.RecordSessionRequest\x1a\x31.tandem.therapy_provider.v1.RecordSessionResponse\"F\x92\xe7\x18\x42\n\x05staff\x10\x01\x1a\tNOT_FOUND\x1a\x0e\x41LREADY_EXISTS\x1a\x07\x41\x42ORTED\x1a\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tandem/therapy_provider/v1/therapy_provider.proto\x12\x1atandem.therapy_provider.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/common.proto\"\x8f\x01\n\x14StateCapacityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08openings\x18\x02 \x01(\r\x12:\n\rnext_openings\x18\x04 \x03(\x0b\x32#.tandem.therapy_provider.v1.OpeningJ\x04\x08\x03\x10\x04R\x0fnext_opening_at\"V\n\x07Opening\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x12\n\ntelehealth\x18\x03 \x01(\x08\"3\n\x15StateCapacityResponse\x12\x1a\n\x12\x63ommand_request_id\x18\x01 \x01(\t\"\x14\n\x12GetCapacityRequest\"\xa9\x01\n\x13GetCapacityResponse\x12\x10\n\x08openings\x18\x01 \x01(\r\x12-\n\tstated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\rnext_openings\x18\x04 \x03(\x0b\x32#.tandem.therapy_provider.v1.OpeningJ\x04\x08\x03\x10\x04R\x0fnext_opening_at\"\xa7\x01\n\x12PreparationSummary\x12+\n\x07held_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treadiness\x18\x02 \x01(\t\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\x1a\n\rdose_feedback\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nwritten_by\x18\x05 \x01(\tB\x10\n\x0e_dose_feedback\"\xba\x02\n\x12IntegrationSummary\x12+\n\x07held_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x35\n\x11\x64osing_session_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x1e\n\x11\x66unctional_status\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rdose_feedback\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nnext_steps\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x12\n\nwritten_by\x18\x08 \x01(\tB\x14\n\x12_functional_statusB\x10\n\x0e_dose_feedbackB\r\n\x0b_next_steps\"\xaa\x03\n\x14RecordSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\npatient_id\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0esession_number\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x1d\n\x10sessions_planned\x18\x07 \x01(\rH\x02\x88\x01\x01\x12\x45\n\x0bpreparation\x18\x08 \x01(\x0b\x32..tandem.therapy_provider.v1.PreparationSummaryH\x00\x12\x45\n\x0bintegration\x18\t \x01(\x0b\x32..tandem.therapy_provider.v1.IntegrationSummaryH\x00\x42\t\n\x07summaryB\x11\n\x0f_session_numberB\x13\n\x11_sessions_planned\"\xa5\x01\n\x15RecordSessionResponse\x12L\n\x08recorded\x18\x01 \x03(\x0b\x32:.tandem.therapy_provider.v1.RecordSessionResponse.Recorded\x1a>\n\x08Recorded\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x11\n\tentry_ids\x18\x03 \x03(\t2\xb9\x02\n\x0f\x43\x61pacityService\x12\x9c\x01\n\rStateCapacity\x12\x30.tandem.therapy_provider.v1.StateCapacityRequest\x1a\x31.tandem.therapy_provider.v1.StateCapacityResponse\"&\x92\xe7\x18\"\n\x05staff\x10\x01\x1a\x0e\x41LREADY_EXISTS\x1a\x07\x41\x42ORTED\x12\x86\x01\n\x0bGetCapacity\x12..tandem.therapy_provider.v1.GetCapacityRequest\x1a/.tandem.therapy_provider.v1.GetCapacityResponse\"\x16\x92\xe7\x18\x12\n\x05staff\x1a\tNOT_FOUND2\xcf\x01\n\x0eSessionService\x12\xbc\x01\n\rRecordSession\x12\x30.tandem.therapy_provider.v1.RecordSessionRequest\x1a\x31.tandem.therapy_provider.v1.RecordSessionResponse\"F\x92\xe7\x18\x42\n\x05staff\x10\x01\x1a\tNOT_FOUND\x1a\x0e\x41LREADY_EXISTS\x1a\x07\x41\x42ORTED\x1a\x13\x46\x41ILED_PRECONDITIONb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,26 +39,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPACITYSERVICE'].methods_by_name['GetCapacity']._serialized_options = b'\222\347\030\022\n\005staff\032\tNOT_FOUND'
   _globals['_SESSIONSERVICE'].methods_by_name['RecordSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['RecordSession']._serialized_options = b'\222\347\030B\n\005staff\020\001\032\tNOT_FOUND\032\016ALREADY_EXISTS\032\007ABORTED\032\023FAILED_PRECONDITION'
-  _globals['_STATECAPACITYREQUEST']._serialized_start=145
-  _globals['_STATECAPACITYREQUEST']._serialized_end=258
-  _globals['_STATECAPACITYRESPONSE']._serialized_start=260
-  _globals['_STATECAPACITYRESPONSE']._serialized_end=311
-  _globals['_GETCAPACITYREQUEST']._serialized_start=313
-  _globals['_GETCAPACITYREQUEST']._serialized_end=333
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=336
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=475
-  _globals['_PREPARATIONSUMMARY']._serialized_start=478
-  _globals['_PREPARATIONSUMMARY']._serialized_end=645
-  _globals['_INTEGRATIONSUMMARY']._serialized_start=648
-  _globals['_INTEGRATIONSUMMARY']._serialized_end=962
-  _globals['_RECORDSESSIONREQUEST']._serialized_start=965
-  _globals['_RECORDSESSIONREQUEST']._serialized_end=1391
-  _globals['_RECORDSESSIONRESPONSE']._serialized_start=1394
-  _globals['_RECORDSESSIONRESPONSE']._serialized_end=1559
-  _globals['_RECORDSESSIONRESPONSE_RECORDED']._serialized_start=1497
-  _globals['_RECORDSESSIONRESPONSE_RECORDED']._serialized_end=1559
-  _globals['_CAPACITYSERVICE']._serialized_start=1562
-  _globals['_CAPACITYSERVICE']._serialized_end=1875
-  _globals['_SESSIONSERVICE']._serialized_start=1878
-  _globals['_SESSIONSERVICE']._serialized_end=2085
+  _globals['_STATECAPACITYREQUEST']._serialized_start=146
+  _globals['_STATECAPACITYREQUEST']._serialized_end=289
+  _globals['_OPENING']._serialized_start=291
+  _globals['_OPENING']._serialized_end=377
+  _globals['_STATECAPACITYRESPONSE']._serialized_start=379
+  _globals['_STATECAPACITYRESPONSE']._serialized_end=430
+  _globals['_GETCAPACITYREQUEST']._serialized_start=432
+  _globals['_GETCAPACITYREQUEST']._serialized_end=452
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=455
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=624
+  _globals['_PREPARATIONSUMMARY']._serialized_start=627
+  _globals['_PREPARATIONSUMMARY']._serialized_end=794
+  _globals['_INTEGRATIONSUMMARY']._serialized_start=797
+  _globals['_INTEGRATIONSUMMARY']._serialized_end=1111
+  _globals['_RECORDSESSIONREQUEST']._serialized_start=1114
+  _globals['_RECORDSESSIONREQUEST']._serialized_end=1540
+  _globals['_RECORDSESSIONRESPONSE']._serialized_start=1543
+  _globals['_RECORDSESSIONRESPONSE']._serialized_end=1708
+  _globals['_RECORDSESSIONRESPONSE_RECORDED']._serialized_start=1646
+  _globals['_RECORDSESSIONRESPONSE_RECORDED']._serialized_end=1708
+  _globals['_CAPACITYSERVICE']._serialized_start=1711
+  _globals['_CAPACITYSERVICE']._serialized_end=2024
+  _globals['_SESSIONSERVICE']._serialized_start=2027
+  _globals['_SESSIONSERVICE']._serialized_end=2234
 # @@protoc_insertion_point(module_scope)

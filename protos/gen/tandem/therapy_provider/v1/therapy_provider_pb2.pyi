@@ -27,25 +27,54 @@ class StateCapacityRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OPENINGS_FIELD_NUMBER: _builtins.int
-    NEXT_OPENING_AT_FIELD_NUMBER: _builtins.int
+    NEXT_OPENINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     openings: _builtins.int
     @_builtins.property
-    def next_opening_at(self) -> _timestamp_pb2.Timestamp: ...
+    def next_openings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Opening]: ...
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         openings: _builtins.int = ...,
-        next_opening_at: _timestamp_pb2.Timestamp | None = ...,
+        next_openings: _abc.Iterable[Global___Opening] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at", "openings", b"openings", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_openings", b"next_openings", "openings", b"openings", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StateCapacityRequest: _TypeAlias = StateCapacityRequest  # noqa: Y015
+
+@_typing.final
+class Opening(_message.Message):
+    """A time at which a new patient can come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    TELEHEALTH_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """"integration-session", "psychotherapy", …; empty for any."""
+    telehealth: _builtins.bool
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        service: _builtins.str = ...,
+        telehealth: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "service", b"service", "telehealth", b"telehealth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Opening: _TypeAlias = Opening  # noqa: Y015
 
 @_typing.final
 class StateCapacityResponse(_message.Message):
@@ -88,22 +117,22 @@ class GetCapacityResponse(_message.Message):
 
     OPENINGS_FIELD_NUMBER: _builtins.int
     STATED_AT_FIELD_NUMBER: _builtins.int
-    NEXT_OPENING_AT_FIELD_NUMBER: _builtins.int
+    NEXT_OPENINGS_FIELD_NUMBER: _builtins.int
     openings: _builtins.int
     @_builtins.property
     def stated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def next_opening_at(self) -> _timestamp_pb2.Timestamp: ...
+    def next_openings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Opening]: ...
     def __init__(
         self,
         *,
         openings: _builtins.int = ...,
         stated_at: _timestamp_pb2.Timestamp | None = ...,
-        next_opening_at: _timestamp_pb2.Timestamp | None = ...,
+        next_openings: _abc.Iterable[Global___Opening] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at", "stated_at", b"stated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stated_at", b"stated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_opening_at", b"next_opening_at", "openings", b"openings", "stated_at", b"stated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_openings", b"next_openings", "openings", b"openings", "stated_at", b"stated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

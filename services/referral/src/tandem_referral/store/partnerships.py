@@ -1,15 +1,16 @@
 """Partnerships, and what hangs on them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select, update
 
+from tandem.directory.v1.directory_pb2 import Terms as TermsMessage
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Lock, Transaction
 from tandem_platform.storage.inserts import insert_into, insert_new
-from tandem_referral.domain.partnership import Partnership, PartnershipState
+from tandem_referral.domain.partnership import Partnership, PartnershipState, Terms
 from tandem_referral.store.tables import episode, partnership, scope, sweep
 
 
@@ -128,6 +129,8 @@ def _changing(changed: Partnership, now: datetime) -> dict[str, Any]:
     return {
         "state": changed.state.value,
         "suspended_by": ",".join(sorted(changed.suspended_by)),
+        "terms": _stored(changed.terms),
+        "proposed_terms": _stored(changed.proposed_terms),
         "version": changed.version,
         "changed_at": now,
     }
@@ -140,5 +143,34 @@ def _partnership(row: Row[Any]) -> Partnership:
         partner=row.partner_practice_id,
         state=PartnershipState(row.state),
         suspended_by=frozenset(filter(None, row.suspended_by.split(","))),
+        terms=_read(row.terms),
+        proposed_terms=_read(row.proposed_terms),
         version=row.version,
+    )
+
+
+def terms_message(terms: Terms) -> TermsMessage:
+    message = TermsMessage(
+        number=terms.number, text_hash=terms.text_hash, proposed_by_practice_id=terms.proposed_by
+    )
+    message.proposed_at.FromDatetime(terms.proposed_at)
+    if terms.accepted_at is not None:
+        message.accepted_at.FromDatetime(terms.accepted_at)
+    return message
+
+
+def _stored(terms: Terms | None) -> bytes | None:
+    return None if terms is None else terms_message(terms).SerializeToString(deterministic=True)
+
+
+def _read(stored: bytes | None) -> Terms | None:
+    if stored is None:
+        return None
+    message = TermsMessage.FromString(stored)
+    return Terms(
+        number=message.number,
+        text_hash=message.text_hash,
+        proposed_by=message.proposed_by_practice_id,
+        proposed_at=message.proposed_at.ToDatetime(UTC),
+        accepted_at=message.accepted_at.ToDatetime(UTC) if message.HasField("accepted_at") else None,
     )

@@ -1,17 +1,18 @@
 """The directory: practices, what they offer, and their key bundles."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import Row, insert, select, update
 
 from tandem.directory.v1.directory_pb2 import Capacity, Practice, SignedKeyBundle
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Lock, Transaction
 from tandem_platform.storage.inserts import insert_new
-from tandem_referral.store.tables import key_bundle, partnership, practice
+from tandem_referral.store import listings
+from tandem_referral.store.tables import key_bundle, practice
 
 
 class PracticeNotFound(Refusal):
@@ -30,37 +31,53 @@ class PracticeExists(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is searched for; an empty word and False filter nothing."""
-
-    role: str = ""
-    licence_state: str = ""
-    modality: str = ""
-    language: str = ""
-    telehealth: bool = False
-    with_openings: bool = False
-
-
 @dataclass(frozen=True, slots=True)
-class Found:
-    practice: Practice
-    rank: int
-    is_partner: bool
+class AsOf:
+    """When somebody looks, and how long a statement of openings holds."""
+
+    now: datetime
+    fresh_for: timedelta
+
+    @property
+    def fresh_since(self) -> datetime:
+        return self.now - self.fresh_for
 
 
 def register(tx: Transaction, profile: Practice, now: datetime) -> None:
     values = {**_columns(profile), "practice_id": profile.practice_id, "registered_at": now}
     if not insert_new(tx, practice, values):
         raise PracticeExists
+    listings.add(tx, profile)
 
 
-def get(tx: Transaction, practice_id: str, *, stale_before: datetime, lock: Lock | None = None) -> Practice:
-    """Capacity stated before *stale_before* is marked stale. Raises PracticeNotFound."""
+def get(tx: Transaction, practice_id: str, as_of: AsOf, *, lock: Lock | None = None) -> Practice:
+    """Raises PracticeNotFound."""
     row = tx.first(select(practice).where(practice.c.practice_id == practice_id), lock=lock)
     if row is None:
         raise PracticeNotFound
-    return _practice(row, stale_before)
+    return _practice(row, as_of)
+
+
+def several(tx: Transaction, practice_ids: Sequence[str], as_of: AsOf) -> list[Practice]:
+    """In the order of the ids."""
+    rows = tx.all(select(practice).where(practice.c.practice_id.in_(practice_ids)))
+    found = {row.practice_id: row for row in rows}
+    return [_practice(found[practice_id], as_of) for practice_id in practice_ids]
+
+
+def roles_of(tx: Transaction, practice_id: str) -> Sequence[str]:
+    """Raises PracticeNotFound."""
+    row = tx.first(select(practice.c.profile).where(practice.c.practice_id == practice_id))
+    if row is None:
+        raise PracticeNotFound
+    return Practice.FromString(row.profile).roles
+
+
+def lock(tx: Transaction, practice_id: str) -> None:
+    """The practice's own row, exclusively. Raises PracticeNotFound."""
+    query = select(practice.c.practice_id).where(practice.c.practice_id == practice_id)
+    if tx.first(query, lock="exclusive") is None:
+        raise PracticeNotFound
 
 
 def lock_pair(tx: Transaction, one: str, other: str) -> None:
@@ -79,78 +96,20 @@ def replace_profile(tx: Transaction, profile: Practice) -> None:
     tx.execute(
         update(practice).where(practice.c.practice_id == profile.practice_id).values(_columns(profile))
     )
+    listings.replace(tx, profile)
 
 
-def state_capacity(
-    tx: Transaction, practice_id: str, openings: int, next_opening_at: datetime | None, now: datetime
-) -> None:
+def state_capacity(tx: Transaction, practice_id: str, capacity: Capacity, now: datetime) -> None:
+    """Raises PracticeNotFound."""
     stated = (
         update(practice)
         .where(practice.c.practice_id == practice_id)
-        .values(openings=openings, capacity_stated_at=now, next_opening_at=next_opening_at)
+        .values(capacity=capacity.SerializeToString(deterministic=True), capacity_stated_at=now)
         .returning(practice.c.practice_id)
     )
     if tx.execute(stated).first() is None:
         raise PracticeNotFound
-
-
-def search(
-    tx: Transaction,
-    wanted: Wanted,
-    searcher: str,
-    *,
-    stale_before: datetime,
-    after: tuple[int, str] | None,
-    limit: int,
-) -> list[Found]:
-    """Practices other than *searcher*: those with openings first, among them partners first, then by id.
-
-    Ids are random: their order prefers nobody.
-    """
-    has_openings = and_(
-        func.coalesce(practice.c.openings, 0) > 0,
-        practice.c.capacity_stated_at.is_not(None),
-        practice.c.capacity_stated_at >= stale_before,
-    )
-    is_partner = practice.c.practice_id.in_(_partners_of(searcher))
-    rank = case((has_openings, 0), else_=2) + case((is_partner, 0), else_=1)
-    query = (
-        select(practice, rank.label("rank"), is_partner.label("is_partner"))
-        .where(practice.c.practice_id != searcher, *_conditions(wanted))
-        .order_by(rank, practice.c.practice_id)
-        .limit(limit)
-    )
-    if wanted.with_openings:
-        query = query.where(has_openings)
-    if after is not None:
-        query = query.where(
-            tuple_(rank, practice.c.practice_id) > tuple_(literal(after[0]), literal(after[1]))
-        )
-    return [Found(_practice(row, stale_before), row.rank, bool(row.is_partner)) for row in tx.all(query)]
-
-
-def _partners_of(practice_id: str) -> Any:
-    ours = or_(
-        partnership.c.proposer_practice_id == practice_id, partnership.c.partner_practice_id == practice_id
-    )
-    other = case(
-        (partnership.c.proposer_practice_id == practice_id, partnership.c.partner_practice_id),
-        else_=partnership.c.proposer_practice_id,
-    )
-    return select(other).where(ours, partnership.c.state == "active")
-
-
-def _conditions(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
-    for column, code in (
-        (practice.c.roles, wanted.role),
-        (practice.c.licence_states, wanted.licence_state),
-        (practice.c.modalities, wanted.modality),
-        (practice.c.languages, wanted.language),
-    ):
-        if code:
-            yield column.contains(f",{code},", autoescape=True)
-    if wanted.telehealth:
-        yield practice.c.telehealth
+    listings.state_capacity(tx, practice_id, capacity, now)
 
 
 def last_bundle(tx: Transaction, practice_id: str) -> SignedKeyBundle | None:
@@ -185,14 +144,17 @@ def certify_bundle_anew(tx: Transaction, bundle: SignedKeyBundle) -> None:
     )
 
 
-def _practice(row: Row[Any], stale_before: datetime) -> Practice:
+def _practice(row: Row[Any], as_of: AsOf) -> Practice:
     found = Practice.FromString(row.profile)
     if row.capacity_stated_at is not None:
-        capacity = Capacity(openings=row.openings, stale=row.capacity_stated_at < stale_before)
+        capacity = found.capacity
+        capacity.MergeFromString(row.capacity)
+        upcoming = [each for each in capacity.next_openings if each.at.ToDatetime(UTC) >= as_of.now]
+        del capacity.next_openings[:]
+        capacity.next_openings.extend(upcoming)
         capacity.stated_at.FromDatetime(row.capacity_stated_at)
-        if row.next_opening_at is not None:
-            capacity.next_opening_at.FromDatetime(row.next_opening_at)
-        found.capacity.CopyFrom(capacity)
+        capacity.stale = row.capacity_stated_at < as_of.fresh_since
+        capacity.age_minutes = max(as_of.now - row.capacity_stated_at, timedelta()) // timedelta(minutes=1)
     return found
 
 
@@ -200,16 +162,4 @@ def _columns(profile: Practice) -> dict[str, Any]:
     kept = Practice()
     kept.CopyFrom(profile)
     kept.ClearField("capacity")
-    return {
-        "profile": kept.SerializeToString(deterministic=True),
-        "version": profile.version,
-        "roles": _listed(profile.roles),
-        "licence_states": _listed(profile.licence_states),
-        "modalities": _listed(profile.modalities),
-        "languages": _listed(profile.languages),
-        "telehealth": profile.telehealth,
-    }
-
-
-def _listed(codes: Sequence[str]) -> str:
-    return f",{','.join(codes)}," if codes else ""
+    return {"profile": kept.SerializeToString(deterministic=True), "version": profile.version}

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
 )
 
+from tandem_care.offers import LANGUAGES, NUMBERS, PRICES
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import EncryptedBytes, UtcTime
 
@@ -26,17 +27,35 @@ practice = Table(
     # A serialised directory.v1.Practice without capacity: what the practice publishes about itself.
     Column("profile", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
-    Column("openings", Integer),
+    # A serialised directory.v1.Capacity: openings, and the next ones.
+    Column("capacity", LargeBinary),
     Column("capacity_stated_at", UtcTime),
-    Column("next_opening_at", UtcTime),
     Column("registered_at", UtcTime, nullable=False),
-    # For search; each is ",a,b,c,".
-    Column("roles", String, nullable=False),
-    Column("licence_states", String, nullable=False),
-    Column("modalities", String, nullable=False),
-    Column("languages", String, nullable=False),
-    Column("telehealth", Boolean, nullable=False),
 )
+
+# What decides about a practice's place when somebody searches: small rows, because every search looks at all of them.
+listing = Table(
+    "listing",
+    metadata,
+    Column("practice_id", String, ForeignKey("practice.practice_id"), primary_key=True),
+    # The columns of tandem_care.offers.
+    *(Column(name, BigInteger, nullable=False) for name in NUMBERS),
+    *(Column(name, Integer) for name in PRICES),
+    Column(LANGUAGES, String, nullable=False),
+    Column("openings", Integer, nullable=False, server_default="0"),
+    Column("stated_at", UtcTime),
+)
+
+next_opening = Table(
+    "next_opening",
+    metadata,
+    Column("practice_id", String, ForeignKey("practice.practice_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    # Empty for any.
+    Column("service", String, nullable=False),
+)
+Index("next_opening_at", next_opening.c.at, next_opening.c.service)
 
 key_bundle = Table(
     "key_bundle",
@@ -56,6 +75,9 @@ partnership = Table(
     Column("partner_practice_id", String, nullable=False),
     Column("state", String, nullable=False),
     Column("suspended_by", String, nullable=False, server_default=""),
+    # Serialised directory.v1.Terms: in force, and waiting for the other side.
+    Column("terms", LargeBinary),
+    Column("proposed_terms", LargeBinary),
     Column("version", BigInteger, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
 )

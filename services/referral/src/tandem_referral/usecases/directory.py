@@ -1,28 +1,30 @@
-"""Who is in the network, what they offer, with which keys, and who works with whom."""
+"""Who is in the network, what they offer, and with which keys."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 from cryptography import x509
 
-from tandem.directory.v1.directory_pb2 import Capacity, Practice, SignedKeyBundle
-from tandem.exchange.v1.exchange_pb2 import KeyBundleChanged, PartnershipChanged, RowBody
+from tandem.directory.v1.directory_pb2 import Capacity, Needs, Opening, Practice, SignedKeyBundle
+from tandem.exchange.v1.exchange_pb2 import KeyBundleChanged, PracticeChanged, RowBody
+from tandem_care import matching
+from tandem_care.offers import offer_of
+from tandem_care.profile import FARTHEST_OPENING, MOST_NEXT_OPENINGS, MOST_OPENINGS, SERVICES
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.exchange.log import stage
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.ids import is_id
 from tandem_platform.sealing import SignedBundle, verify_bundle
 from tandem_platform.storage.database import Transaction
-from tandem_referral.domain.partnership import Partnership, PartnershipState
-from tandem_referral.domain.profile import check_practice_id, check_profile
-from tandem_referral.store import audit, partnerships, practices
-from tandem_referral.store.practices import PracticeNotFound
+from tandem_referral.domain.partnership import PartnershipState
+from tandem_referral.domain.profile import require_practice_id, require_profile
+from tandem_referral.store import audit, listings, partnerships, practices
+from tandem_referral.store.practices import AsOf, PracticeNotFound
 
 CAPACITY_FRESH_FOR = timedelta(hours=48)
 """How long a statement of openings holds; the default of a setting."""
-
-_MOST_OPENINGS = 1000
 
 
 class StaleProfile(Refusal):
@@ -42,29 +44,6 @@ class CapacityNotAllowed(Refusal):
         super().__init__(Code.INVALID_ARGUMENT, "CAPACITY_NOT_ALLOWED", message, field=f"capacity.{name}")
 
 
-class PartnershipExists(Refusal):
-    def __init__(self, state: PartnershipState) -> None:
-        super().__init__(
-            Code.FAILED_PRECONDITION,
-            "PARTNERSHIP_EXISTS",
-            "There is a partnership with this practice already.",
-            field="partner_practice_id",
-            way_out="List your partnerships and go on with that one.",
-            metadata={"state": state},
-        )
-
-
-class PartnerIsSelf(Refusal):
-    def __init__(self) -> None:
-        super().__init__(
-            Code.INVALID_ARGUMENT,
-            "PARTNER_IS_SELF",
-            "A practice is not its own partner.",
-            field="partner_practice_id",
-            way_out="Care within one practice needs no partnership.",
-        )
-
-
 class IdMalformed(Refusal):
     def __init__(self, name: str, prefix: str) -> None:
         super().__init__(
@@ -74,6 +53,13 @@ class IdMalformed(Refusal):
             field=name,
             way_out="Make it from 128 random bits.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    practice: Practice
+    score: int
+    reasons: tuple[matching.Reason, ...]
 
 
 @dataclass(frozen=True)
@@ -90,8 +76,8 @@ def check_new_id(value: str, prefix: str, name: str) -> None:
 
 
 def register_practice(tx: Transaction, profile: Practice, now: datetime) -> Practice:
-    check_practice_id(profile.practice_id, "practice.practice_id")
-    _check(profile)
+    require_practice_id(profile.practice_id, "practice.practice_id")
+    require_profile(profile)
     admitted = Practice()
     admitted.CopyFrom(profile)
     admitted.ClearField("capacity")
@@ -110,7 +96,7 @@ def replace_profile(
     """Roles and capacity stay as they are: the operator gives roles, and capacity has its own command."""
     if profile.practice_id not in ("", by):
         raise PracticeNotFound
-    present = practices.get(tx, by, stale_before=now - fresh_for, lock="exclusive")
+    present = practices.get(tx, by, AsOf(now, fresh_for), lock="exclusive")
     if profile.version != present.version:
         raise StaleProfile(present.version)
     changed = Practice()
@@ -120,9 +106,12 @@ def replace_profile(
     changed.ClearField("roles")
     changed.roles.extend(present.roles)
     changed.ClearField("capacity")
-    _check(changed)
+    require_profile(changed)
     practices.replace_profile(tx, changed)
     audit.append(tx, by, at=now, action="profile-replaced")
+    _tell_partners(
+        tx, by, RowBody(practice_changed=PracticeChanged(practice_id=by, version=changed.version)), now
+    )
     if present.HasField("capacity"):
         changed.capacity.CopyFrom(present.capacity)
     return changed
@@ -130,14 +119,76 @@ def replace_profile(
 
 def publish_capacity(tx: Transaction, by: str, capacity: Capacity, now: datetime) -> None:
     """The time of the statement is the hub's: a practice cannot make an old one look fresh."""
-    if capacity.openings > _MOST_OPENINGS:
-        raise CapacityNotAllowed("openings", f"must be at most {_MOST_OPENINGS}")
-    next_opening_at = None
-    if capacity.HasField("next_opening_at"):
-        next_opening_at = _time_in(capacity)
-        if not now - timedelta(days=1) <= next_opening_at <= now + timedelta(days=730):
-            raise CapacityNotAllowed("next_opening_at", "must lie within the next two years")
-    practices.state_capacity(tx, by, capacity.openings, next_opening_at, now)
+    if capacity.openings > MOST_OPENINGS:
+        raise CapacityNotAllowed("openings", f"must be at most {MOST_OPENINGS}")
+    if len(capacity.next_openings) > MOST_NEXT_OPENINGS:
+        raise CapacityNotAllowed("next_openings", f"must be at most {MOST_NEXT_OPENINGS}")
+    stated = Capacity(openings=capacity.openings)
+    for at, opening in sorted(
+        ((_time_of(number, each, now), each) for number, each in enumerate(capacity.next_openings)),
+        key=itemgetter(0),
+    ):
+        # A statement may have waited for a hub that was away.
+        if at >= now:
+            kept = stated.next_openings.add(service=opening.service, telehealth=opening.telehealth)
+            kept.at.FromDatetime(at)
+    practices.state_capacity(tx, by, stated, now)
+
+
+def _time_of(number: int, opening: Opening, now: datetime) -> datetime:
+    field = f"next_openings[{number}]"
+    if opening.service and opening.service not in SERVICES:
+        raise CapacityNotAllowed(f"{field}.service", f"must be one of {', '.join(sorted(SERVICES))}")
+    try:
+        at = opening.at.ToDatetime(tzinfo=UTC) if opening.HasField("at") else None
+    except (ValueError, OverflowError):
+        at = None
+    if at is None:
+        raise CapacityNotAllowed(f"{field}.at", "must be a time")
+    if at > now + FARTHEST_OPENING:
+        raise CapacityNotAllowed(f"{field}.at", "must lie within the next two years")
+    return at
+
+
+def search(
+    tx: Transaction,
+    by: str,
+    required: Needs,
+    preferred: Needs,
+    as_of: AsOf,
+    *,
+    after: tuple[int, str] | None,
+    limit: int,
+) -> list[Found]:
+    """The best first, after the score and id of *after*."""
+    looked_for = matching.wanted(required, preferred, now=as_of.now, fresh_since=as_of.fresh_since)
+    ranked = listings.best(tx, looked_for, by, after=after, limit=limit)
+    partners = listings.partners_of(tx, by)
+    found = practices.several(tx, [practice_id for practice_id, _ in ranked], as_of)
+    return [
+        Found(
+            practice,
+            score,
+            tuple(matching.reasons(looked_for, facts_of(practice, practice.practice_id in partners))),
+        )
+        for practice, (_, score) in zip(found, ranked, strict=True)
+    ]
+
+
+def count_found(tx: Transaction, by: str, required: Needs, as_of: AsOf) -> listings.Counted:
+    looked_for = matching.wanted(required, Needs(), now=as_of.now, fresh_since=as_of.fresh_since)
+    return listings.count(tx, looked_for, by)
+
+
+def facts_of(practice: Practice, is_partner: bool) -> matching.Facts:
+    capacity = practice.capacity
+    return matching.Facts(
+        offer=offer_of(practice),
+        openings=capacity.openings,
+        stated_at=capacity.stated_at.ToDatetime(UTC) if capacity.HasField("stated_at") else None,
+        next_openings=listings.openings_of(capacity),
+        is_partner=is_partner,
+    )
 
 
 def publish_key_bundle(
@@ -149,7 +200,7 @@ def publish_key_bundle(
     Publishing the last version again changes nothing, unless a renewed certificate stands behind it: then that one is served,
     because whoever has yet to pin the keys needs one that is good.
     """
-    practices.get(tx, by, stale_before=now, lock="exclusive")
+    practices.lock(tx, by)
     last = practices.last_bundle(tx, by)
     known = None if last is None else SignedBundle.from_message(last).bundle
     given = SignedBundle.from_message(signed)
@@ -163,7 +214,11 @@ def publish_key_bundle(
         return
     practices.add_bundle(tx, signed, now)
     audit.append(tx, by, at=now, action="keys-published")
-    body = RowBody(key_bundle_changed=KeyBundleChanged(practice_id=by, version=bundle.version))
+    told = KeyBundleChanged(practice_id=by, version=bundle.version)
+    _tell_partners(tx, by, RowBody(key_bundle_changed=told), now)
+
+
+def _tell_partners(tx: Transaction, by: str, body: RowBody, now: datetime) -> None:
     for known_to in partnerships.of(tx, by):
         if known_to.state is not PartnershipState.ENDED:
             stage(tx, downlink(known_to.other(by)), body, at=now)
@@ -174,91 +229,3 @@ def key_bundles(tx: Transaction, by: str, practice_id: str) -> list[SignedKeyBun
     if practice_id not in (by, audit.HUB) and not partnerships.know_each_other(tx, by, practice_id):
         raise PracticeNotFound
     return practices.bundles(tx, practice_id)
-
-
-def propose_partnership(
-    tx: Transaction, by: str, partnership_id: str, partner: str, now: datetime
-) -> Partnership:
-    check_new_id(partnership_id, "pship", "partnership_id")
-    if partner == by:
-        raise PartnerIsSelf
-    practices.lock_pair(tx, by, partner)
-    existing = partnerships.between(tx, by, partner)
-    if existing is not None:
-        raise PartnershipExists(existing.state)
-    proposed = Partnership(id=partnership_id, proposer=by, partner=partner)
-    partnerships.add(tx, proposed, now)
-    _tell_both(tx, proposed, now)
-    return proposed
-
-
-def confirm_partnership(
-    tx: Transaction, by: str, partnership_id: str, version: int, now: datetime
-) -> Partnership:
-    partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
-    before = partnership.version
-    partnership.confirm(by, version)
-    return _saved(tx, partnership, before, now)
-
-
-def suspend_partnership(
-    tx: Transaction, by: str, partnership_id: str, version: int, now: datetime
-) -> Partnership:
-    """Once it has answered nothing is released: a decision under way holds the partnership shared."""
-    partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
-    before = partnership.version
-    partnership.suspend(by)
-    return _saved(tx, partnership, before, now)
-
-
-def resume_partnership(
-    tx: Transaction, by: str, partnership_id: str, version: int, now: datetime
-) -> Partnership:
-    """What was withheld meanwhile is decided again in the background."""
-    partnerships.get(tx, partnership_id, visible_to=by)
-    scopes = partnerships.lock_scopes(tx, partnership_id)
-    partnership = partnerships.get(tx, partnership_id, visible_to=by, lock="exclusive")
-    before = partnership.version
-    partnership.resume(by, version)
-    if partnership.version != before and partnership.state is PartnershipState.ACTIVE:
-        partnerships.ask_for_sweeps(tx, scopes, now)
-    return _saved(tx, partnership, before, now)
-
-
-def _saved(tx: Transaction, partnership: Partnership, version_before: int, now: datetime) -> Partnership:
-    if partnership.version != version_before:
-        partnerships.save(tx, partnership, now)
-        _tell_both(tx, partnership, now)
-    return partnership
-
-
-def _tell_both(tx: Transaction, partnership: Partnership, now: datetime) -> None:
-    for side in partnership.sides:
-        other = partnership.other(side)
-        changed = PartnershipChanged(
-            partnership_id=partnership.id,
-            partner_practice_id=other,
-            state=partnership.state,
-            version=partnership.version,
-        )
-        stage(tx, downlink(side), RowBody(partnership_changed=changed), at=now)
-        action = f"partnership-{partnership.state.value}"
-        audit.append(tx, side, at=now, action=action, counterpart_practice_id=other)
-
-
-def _check(profile: Practice) -> None:
-    check_profile(
-        display_name=profile.display_name,
-        roles=profile.roles,
-        licence_states=profile.licence_states,
-        modalities=profile.modalities,
-        languages=profile.languages,
-        phones={"contact_phone": profile.contact_phone, "on_call_phone": profile.on_call_phone},
-    )
-
-
-def _time_in(capacity: Capacity) -> datetime:
-    try:
-        return capacity.next_opening_at.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise CapacityNotAllowed("next_opening_at", "must be a time") from None

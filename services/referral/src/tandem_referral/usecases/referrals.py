@@ -115,7 +115,7 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
     if partnership.state is not PartnershipState.ACTIVE:
         raise PartnershipNotActive(partnership.state)
     recipient = partnership.other(by)
-    if _ROLE_FOR[kind] not in practices.get(tx, recipient, stale_before=now).roles:
+    if _ROLE_FOR[kind] not in practices.roles_of(tx, recipient):
         raise NotOffered(_ROLE_FOR[kind])
     _check_base(wish.permissions, partnership)
     replaced = _to_be_replaced(tx, wish.replaces, by) if wish.replaces else None

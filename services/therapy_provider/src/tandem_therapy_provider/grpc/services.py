@@ -7,13 +7,16 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from tandem.therapy_provider.v1 import therapy_provider_pb2 as pb
 from tandem_care.entry_kinds import IntegrationSummary, PreparationSummary, SessionTimes
+from tandem_care.errors import Invalid
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.grpc.entrance import staff_of
 from tandem_clinic.grpc.translation import fields_of
 from tandem_clinic.hub.times import put_time, time_in
+from tandem_clinic.usecases import capacity
 from tandem_clinic.usecases.entries import content_from
 from tandem_platform.rpc.dispatch import Call
-from tandem_therapy_provider.usecases import capacity, sessions
+from tandem_therapy_provider.usecases import sessions
 
 _KIND_OF = {"preparation": PreparationSummary.kind, "integration": IntegrationSummary.kind}
 _TIMES = ("session", "started_at", "ended_at", "session_number", "sessions_planned")
@@ -29,7 +32,7 @@ class CapacityServicer:
             self._clinic,
             staff_of(call.tx, call),
             request.openings,
-            time_in(request, "next_opening_at"),
+            [_opening(number, each) for number, each in enumerate(request.next_openings)],
         )
         return pb.StateCapacityResponse(command_request_id=asked)
 
@@ -38,8 +41,17 @@ class CapacityServicer:
             found = capacity.stated_capacity(tx, staff_of(tx, call))
         response = pb.GetCapacityResponse(openings=found.openings)
         put_time(response, "stated_at", found.stated_at)
-        put_time(response, "next_opening_at", found.next_opening_at)
+        for each in found.next_openings:
+            opening = response.next_openings.add(service=each.service, telehealth=each.telehealth)
+            put_time(opening, "at", each.at)
         return response
+
+
+def _opening(number: int, given: pb.Opening) -> capacity.Opening:
+    at = time_in(given, "at")
+    if at is None:
+        raise ContentInvalid(Invalid("at", "must be given"), f"next_openings[{number}]")
+    return capacity.Opening(at, given.service, given.telehealth)
 
 
 class SessionServicer:

@@ -1,32 +1,21 @@
-"""Openings and therapy sessions."""
+"""Therapy sessions."""
 
 from typing import Any
 
 from marshmallow import fields, validate
 
 from tandem_care.entry_kinds import IntegrationSummary, PreparationSummary, SessionTimes
-from tandem_clinic.http.entrance import Done, caller, clinic, perform, read
+from tandem_clinic.http.entrance import Done, caller, clinic, perform
 from tandem_clinic.http.resources import Resources
-from tandem_clinic.http.schemas import CommandAnswer, JsonObject, Loose, Moment, Strict
+from tandem_clinic.http.schemas import JsonObject, Loose, Strict
 from tandem_clinic.usecases.entries import content_from
 from tandem_platform.storage import Transaction
-from tandem_therapy_provider.usecases import capacity, sessions
+from tandem_therapy_provider.usecases import sessions
 
 api = Resources("therapy", __name__, __doc__)
 
 Answer = tuple[dict[str, Any], int]
 _SUMMARIES = (PreparationSummary.kind, IntegrationSummary.kind)
-
-
-class StateCapacity(Strict):
-    openings = fields.Integer(required=True, strict=True)
-    next_opening_at = Moment(load_default=None, allow_none=True)
-
-
-class CapacityAnswer(Loose):
-    openings = fields.Integer(required=True)
-    next_opening_at = fields.AwareDateTime(format="iso", allow_none=True)
-    stated_at = fields.AwareDateTime(format="iso")
 
 
 class RecordSession(Strict):
@@ -44,27 +33,6 @@ class RecordedPartAnswer(Loose):
 class SessionAnswer(Loose):
     recorded = fields.List(fields.Nested(RecordedPartAnswer), required=True)
     confirmed = fields.Boolean()
-
-
-@api.put("/capacity")
-@api.body(StateCapacity)
-@api.answer(200, CommandAnswer)
-@api.or_queued(CommandAnswer)
-def state_capacity(body: dict[str, Any]) -> Answer:
-    """State the openings now; the directory shows them until they go stale."""
-
-    def work(tx: Transaction) -> Done:
-        asked = capacity.state_capacity(tx, clinic(), caller(), body["openings"], body["next_opening_at"])
-        return Done({}, asked)
-
-    return perform(work)
-
-
-@api.get("/capacity")
-@api.answer(200, CapacityAnswer)
-def get_capacity() -> capacity.Openings:
-    """What was stated last."""
-    return read(lambda tx: capacity.stated_capacity(tx, caller()))
 
 
 @api.post("/patients/<patient_id>/sessions")

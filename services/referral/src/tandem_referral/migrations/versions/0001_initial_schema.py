@@ -160,6 +160,8 @@ def upgrade() -> None:
         sa.Column("partner_practice_id", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("suspended_by", sa.String(), server_default="", nullable=False),
+        sa.Column("terms", sa.LargeBinary(), nullable=True),
+        sa.Column("proposed_terms", sa.LargeBinary(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("partnership_id"),
@@ -210,17 +212,48 @@ def upgrade() -> None:
         sa.Column("practice_id", sa.String(), nullable=False),
         sa.Column("profile", sa.LargeBinary(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("openings", sa.Integer(), nullable=True),
+        sa.Column("capacity", sa.LargeBinary(), nullable=True),
         sa.Column("capacity_stated_at", sa.BigInteger(), nullable=True),
-        sa.Column("next_opening_at", sa.BigInteger(), nullable=True),
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
-        sa.Column("roles", sa.String(), nullable=False),
-        sa.Column("licence_states", sa.String(), nullable=False),
-        sa.Column("modalities", sa.String(), nullable=False),
-        sa.Column("languages", sa.String(), nullable=False),
-        sa.Column("telehealth", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("practice_id"),
     )
+    op.create_table(
+        "listing",
+        sa.Column("practice_id", sa.String(), nullable=False),
+        sa.Column("roles", sa.BigInteger(), nullable=False),
+        sa.Column("licence_states", sa.BigInteger(), nullable=False),
+        sa.Column("modalities", sa.BigInteger(), nullable=False),
+        sa.Column("routes", sa.BigInteger(), nullable=False),
+        sa.Column("age_groups", sa.BigInteger(), nullable=False),
+        sa.Column("access", sa.BigInteger(), nullable=False),
+        sa.Column("telehealth", sa.BigInteger(), nullable=False),
+        sa.Column("kap_trained", sa.BigInteger(), nullable=False),
+        sa.Column("payments_medical_evaluation", sa.BigInteger(), nullable=False),
+        sa.Column("payments_dosing_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_preparation_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_integration_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_psychotherapy", sa.BigInteger(), nullable=False),
+        sa.Column("price_medical_evaluation", sa.Integer(), nullable=True),
+        sa.Column("price_dosing_session", sa.Integer(), nullable=True),
+        sa.Column("price_preparation_session", sa.Integer(), nullable=True),
+        sa.Column("price_integration_session", sa.Integer(), nullable=True),
+        sa.Column("price_psychotherapy", sa.Integer(), nullable=True),
+        sa.Column("languages", sa.String(), nullable=False),
+        sa.Column("openings", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["practice_id"], ["practice.practice_id"]),
+        sa.PrimaryKeyConstraint("practice_id"),
+    )
+    op.create_table(
+        "next_opening",
+        sa.Column("practice_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("service", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["practice_id"], ["practice.practice_id"]),
+        sa.PrimaryKeyConstraint("practice_id", "number"),
+    )
+    op.create_index("next_opening_at", "next_opening", ["at", "service"], unique=False)
     op.create_table(
         "practice_sync",
         sa.Column("practice_id", sa.String(), nullable=False),
@@ -378,6 +411,9 @@ def downgrade() -> None:
     op.drop_table("release")
     op.drop_table("referral_move")
     op.drop_table("practice_sync")
+    op.drop_index("next_opening_at", table_name="next_opening")
+    op.drop_table("next_opening")
+    op.drop_table("listing")
     op.drop_table("practice")
     op.drop_table("permission_version")
     op.drop_index("permission_due", table_name="permission")
