@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from faults.machines import Machine
+from faults.people import People
 from faults.restores import Backups, ClinicBackup, HubBackup, own_records
 from faults.scene import Scene
 from faults.stage import NAMES
@@ -11,6 +12,8 @@ from faults.stage import NAMES
 from support.network import SimulatedClinic
 from support.watched import Crash
 
+_LONGEST_PAUSE = 31
+"""Seconds after which whoever found the hub away has asked again."""
 _JUMPS = [timedelta(minutes=2), timedelta(minutes=4), timedelta(hours=2)]
 _RECORD_FAULTS = [
     *("lost", "lost", "delayed", "reordered", "duplicated", "corrupted"),
@@ -46,8 +49,9 @@ FAULTS = {
 
 
 class Breakage:
-    def __init__(self, scene: Scene, backups: Backups) -> None:
+    def __init__(self, scene: Scene, people: People, backups: Backups) -> None:
         self.scene = scene
+        self.people = people
         self.network = scene.network
         self.chance = scene.chance
         self.backups = backups
@@ -172,7 +176,10 @@ class Breakage:
         """Where it can show: there is work under way that the old keys have begun."""
         running = [name for name in NAMES if self.clinic(name).running]
         busy = [name for name in running if self.scene.has_unfinished_work(name)]
-        self.new_keys(self.chance.choice(busy or running))
+        name = self.chance.choice(busy or running)
+        if self.chance.random() < 0.3:
+            self.people.close_alone(name)
+        self.new_keys(name)
 
     def new_keys(self, name: str) -> None:
         clinic = self.clinic(name)
@@ -198,6 +205,7 @@ class Breakage:
     def _restore_hub(self, backup: HubBackup) -> None:
         """All its processes are stopped before; commands whose answers were lost are sent again before, too."""
         self.network.bury()
+        self._hear_answers()
         with ExitStack() as looking:
             for name in NAMES:
                 looking.enter_context(self.network.machine(name).looked_into())
@@ -206,6 +214,12 @@ class Breakage:
         if self.backups.restore_hub(backup):
             self.network.effects.note("hub-restored")
             self.scene.trail.append("the hub is set back")
+
+    def _hear_answers(self) -> None:
+        self.network.advance(_LONGEST_PAUSE)
+        for name in NAMES:
+            self.network.line(name).heal()
+            self.scene.survive(lambda name=name: self.network.step_clinic(self.clinic(name), "journal"))  # type: ignore[misc]
 
     def _restore_clinic(self, clinic: SimulatedClinic, backup: ClinicBackup) -> None:
         self.network.bury()

@@ -20,12 +20,13 @@ class Course:
         self.scene = scene
         self.worked: dict[str, int] = {}
         chance = scene.chance
-        scene.restores = chance.choice(["nobody", "nobody", "hub", *NAMES])
-        self.hostility = Hostility(scene, chance.choice([*([""] * 5), "clinic", "clinic", "hub", "hub"]))
-        if self.hostility.who:
-            scene.restores = "nobody"
+        scene.restores = chance.choice(["nobody", "hub", "hub", *NAMES])
         self.people = People(scene)
-        self.breakage = Breakage(scene, backups)
+        who = chance.choice([*([""] * 5), "clinic", "clinic", "hub", "hub"])
+        self.hostility = Hostility(scene, self.people, who)
+        if who:
+            scene.restores = "nobody"
+        self.breakage = Breakage(scene, self.people, backups)
         for name in NAMES:
             scene.network.line(name).meanwhile = scene.meanwhile(name)
 

@@ -2,8 +2,9 @@
 
 from faults.hostile_clinic import HostileClinic
 from faults.hostile_hub import HostileHub
-from faults.people import CATEGORIES, CONTENTS
+from faults.people import CATEGORIES, CONTENTS, NOTHING_TO_SHARE, People
 from faults.scene import Scene
+from faults.stage import Share
 from sqlalchemy import select
 
 from support.network import SimulatedClinic
@@ -19,8 +20,9 @@ _A_DAY_ON_ANY_CLOCK = 27 * 3600
 class Hostility:
     """who: "clinic", "hub", or empty if everybody is honest."""
 
-    def __init__(self, scene: Scene, who: str) -> None:
+    def __init__(self, scene: Scene, people: People, who: str) -> None:
         self.scene = scene
+        self.people = people
         self.network = scene.network
         self.chance = scene.chance
         self.who = who
@@ -76,7 +78,11 @@ class Hostility:
             for share in self.scene.shares:
                 for name in share.sides:
                     if self.liar.victim in share.sides and name != self.liar.victim:
-                        self.clinic(name).grants(share.referred, CATEGORIES)
+                        self._permit(share, name)
+
+    def _permit(self, share: Share, name: str) -> None:
+        clinic = self.clinic(name)
+        self.people.attempt(name, lambda: clinic.grants(share.referred, CATEGORIES), *NOTHING_TO_SHARE)
 
     def _resume(self, clinic: SimulatedClinic) -> None:
         """Somebody has looked at the log that stands still, and the hub is honest again."""
@@ -120,7 +126,7 @@ class Hostility:
             if each.recipient == liar.victim
             and self.network.oracle.may_have(each, now)
             and each.is_out
-            and not each.held_by_recipient
+            and not each.times_received
         ]
         self.network.advance(_A_DAY_ON_ANY_CLOCK)
         self.network.settle()

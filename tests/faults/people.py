@@ -53,15 +53,20 @@ _AFTER_A_RESTORE = (
     "PERMISSION_NOT_FOUND",
     "ENTRY_NOT_FOUND",
 )
+NOTHING_TO_SHARE = ("EPISODE_CLOSED", "PATIENT_NOT_LINKED", "EPISODE_NOT_FOUND")
+"""Why nothing may be granted on an episode: it is over, or not taken in, or not there yet."""
 _FEED, _SWEEPER, _RELAY = 0, 1, 4
 """Places among the hub's parts."""
 _CLINIC_FEED = 5
+_MOST_QUEUED = 8
+"""Commands that are sent in a row."""
 WORK = {
     "record": 10,
     "amend_or_take_back": 3,
     "grant_or_deny": 6,
     "withdraw": 4,
-    "withdraw_what_just_arrived": 2,
+    "withdraw_what_just_arrived": 4,
+    "share_for_a_moment": 2,
     "refer": 1,
     "take_in": 2,
     "move": 4,
@@ -81,7 +86,7 @@ class People:
     def clinic(self, name: str) -> SimulatedClinic:
         return self.network.clinics[name]
 
-    def _attempt(self, name: str, work: Callable[[], Any], *allowed: str) -> Any:
+    def attempt(self, name: str, work: Callable[[], Any], *allowed: str) -> Any:
         """A use case at *name*'s, which may be refused, but only for the named reasons."""
         try:
             return work()
@@ -107,7 +112,7 @@ class People:
         for _ in range(self.chance.choice([1, 1, 2, 3])):
             content = self.chance.randrange(len(CONTENTS))
             inputs = [CATEGORIES[content - 1]] if self.chance.random() < 0.1 else []
-            recorded = self._attempt(
+            recorded = self.attempt(
                 name,
                 lambda content=content, inputs=inputs: self.clinic(name).records(  # type: ignore[misc]
                     share.patients[name],
@@ -132,7 +137,7 @@ class People:
         share, name, record_id = self.chance.choice(known)
         clinic = self.clinic(name)
         if self.chance.random() < 0.4:
-            self._attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
+            self._take_back(name, record_id)
             return
 
         def amend() -> Any:
@@ -141,9 +146,13 @@ class People:
             content = next(each for each in CONTENTS if each.kind == kind)
             return clinic.do(amend_entry, record_id, content)
 
-        amended = self._attempt(name, amend, "ENTRY_NOT_ACTIVE")
+        amended = self.attempt(name, amend, "ENTRY_NOT_ACTIVE")
         if amended is not None:
             share.records[name].append(amended.record_id)
+
+    def _take_back(self, name: str, record_id: str) -> None:
+        clinic = self.clinic(name)
+        self.attempt(name, lambda: clinic.do(take_back_entry, record_id), "ENTRY_NOT_ACTIVE")
 
     def grant_or_deny(self) -> None:
         share, name = self._some_side()
@@ -159,16 +168,14 @@ class People:
             times["starts_at"] = now + AHEAD[0]
         permits = self.chance.random() < 0.75
         clinic = self.clinic(name)
-        self._attempt(
+        self.attempt(
             name,
             lambda: share.permissions.append(
                 clinic.grants(share.referred, categories, **times)
                 if permits
                 else clinic.denies(share.referred, categories)
             ),
-            "EPISODE_CLOSED",
-            "PATIENT_NOT_LINKED",
-            "EPISODE_NOT_FOUND",
+            *NOTHING_TO_SHARE,
         )
 
     def withdraw(self) -> None:
@@ -179,7 +186,7 @@ class People:
         name = self.chance.choice([each for each in share.sides if self.clinic(each).running])
         clinic = self.clinic(name)
         only_hold = self.chance.random() < 0.4
-        self._attempt(
+        self.attempt(
             name,
             lambda: clinic.holds(permission_id) if only_hold else clinic.revokes(permission_id),
             "PERMISSION_NOT_FOUND",
@@ -196,7 +203,7 @@ class People:
         if not clinic.running:
             return
         patient = _PATIENTS[len(self.scene.shares)]
-        made = self._attempt(
+        made = self.attempt(
             by,
             lambda: refer(self.network, by, to, clinic.registers(patient)),
             "PARTNERSHIP_NOT_ACTIVE",
@@ -213,7 +220,7 @@ class People:
         if not waiting:
             return
         share = self.chance.choice(waiting)
-        self._attempt(
+        self.attempt(
             share.recipient,
             lambda: take_in(self.network, share),
             "IDENTITY_NOT_RECEIVED",
@@ -222,11 +229,13 @@ class People:
 
     def move(self) -> None:
         share, name = self._some_side()
-        move = self.chance.choice(_MOVES)
+        self._move(share, name, self.chance.choice(_MOVES))
+
+    def _move(self, share: Share, name: str, move: str) -> None:
         details = {"reason": _REASONS[move]} if move in _REASONS else {}
         if move == "complete":
             details["outcome"] = "treated" if share.kind == "psychotherapy" else "eligible"
-        self._attempt(
+        self.attempt(
             name,
             lambda: self.clinic(name).moves(share.referred, move, **details),
             "MOVE_NOT_ALLOWED",
@@ -239,71 +248,126 @@ class People:
         name = self.chance.choice(["juniper", other])
         if not self.clinic(name).running:
             return
-        partnership_id = self.network.partnerships[frozenset({"juniper", other})]
         change = self.chance.choice([partner.suspend_partnership, partner.resume_partnership])
-        self._attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        self._change_partnership(name, other, change)
         if change is partner.suspend_partnership:
-            self.network.step_clinic(self.clinic(name), "journal")
-            self._write_unaware("juniper" if name == other else other, name)
+            author = "juniper" if name == other else other
+            self._write_unaware(author, name)
+            if self.chance.random() < 0.5:
+                self._change_partnership(name, other, partner.resume_partnership)
+                self._write_unaware(author, name)
+
+    def _change_partnership(self, name: str, other: str, change: Callable[..., Any]) -> None:
+        """Of Juniper and *other*, by *name*; the hub hears of it at once."""
+        partnership_id = self.network.partnerships[frozenset({"juniper", other})]
+        self.attempt(name, lambda: self.clinic(name).do(change, partnership_id))
+        self._send(name)
+
+    def _send(self, name: str) -> None:
+        """Its commands to the hub, as far as it takes them just now."""
+        clinic = self.clinic(name)
+        self.network.step_clinic(clinic, "sync")
+        for _ in range(_MOST_QUEUED):
+            self.network.step_clinic(clinic, "journal")
 
     def _write_unaware(self, author: str, reader: str) -> None:
-        """Before *author* hears that *reader* has suspended their partnership: wrapped for it, and not to be given."""
+        """Before *author* hears that *reader* has suspended their partnership, or resumed it: wrapped for it all the same."""
+        if not self.clinic(author).running:
+            return
         for share in self.scene.shares:
-            if (
-                {author, reader} == set(share.sides)
-                and author in share.patients
-                and self.clinic(author).running
-            ):
+            if {author, reader} == set(share.sides) and author in share.patients:
                 for content in self.chance.sample(CONTENTS, 2):
                     self._write(share, author, content)
+        self.network.step_clinic(self.clinic(author), "relay")
+        self.network.step_hub_part(_FEED)
 
     def withdraw_what_just_arrived(self) -> None:
-        """Kafka has brought it, nobody has acknowledged it, and perhaps somebody has read it; perhaps it is given anew."""
+        """Kafka has brought it, nobody has acknowledged it, and perhaps somebody has read it or taken it back; perhaps it is given anew.
+
+        Or Kafka brings it only when Sync has told of the revocation.
+        """
         share, name = self._some_side()
         reader = next(each for each in share.sides if each != name)
         if not {name, reader} <= set(share.patients) or not self.clinic(reader).running:
             return
+        if self.network.broker.down or any(self.network.line(each).cut for each in share.sides):
+            return
+        self.network.step_clinic(self.clinic(reader), "sync")
         clinic, since = self.clinic(name), self.clinic(name).clinic.now()
         permission_id = self._grant(share, name)
         if permission_id is None:
             return
-        self.network.step_clinic(clinic, "journal")
+        if self.chance.random() < 0.5:
+            # What is voided is given anew at once, by this one.
+            self._grant(share, name)
+        self._send(name)
         for content in self.chance.sample(CONTENTS, 2):
             self._write(share, name, content)
+        if self.chance.random() < 0.3 and share.records.get(name):
+            self._take_back(name, share.records[name][-1])
         self.network.step_clinic(clinic, "relay")
-        self._bring(reader)
+        comes_late = self.chance.random() < 0.3
+        self._bring("" if comes_late else reader)
         if self.chance.random() < 0.5:
             self._read_plan(share, reader)
-        self._attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
-        self.network.step_clinic(clinic, "journal")
+        self.network.advance(1)
+        self.attempt(name, lambda: clinic.revokes(permission_id), "PERMISSION_NOT_FOUND", "PERMISSION_OVER")
+        self._send(name)
+        if comes_late:
+            self.network.step_clinic(self.clinic(reader), "sync")
         if self.chance.random() < 0.7:
             self._bring(reader)
         if self.chance.random() < 0.5:
+            self.network.advance(1)
             self._grant(share, name, history_from=since)
+            self._send(name)
+
+    def share_for_a_moment(self) -> None:
+        """Written before and after the permission ends."""
+        share, name = self._some_side()
+        if name not in share.patients:
+            return
+        content = self.chance.choice(CONTENTS)
+        self._grant(share, name, ends_at=self.clinic(name).clinic.now() + AHEAD[0])
+        for seconds in (1, 31):
+            self._send(name)
+            self._write(share, name, content)
+            self.network.step_clinic(self.clinic(name), "relay")
+            self.network.step_hub_part(_FEED)
+            self.network.advance(seconds)
+
+    def close_alone(self, name: str) -> None:
+        """Written and closed while the hub is away from *name*."""
+        known = [share for share in self.scene.shares if name in share.sides and name in share.patients]
+        if not known:
+            return
+        share = self.chance.choice(known)
+        self.network.line(name).cut = True
+        self._write(share, name, self.chance.choice(CONTENTS))
+        self._move(share, name, "cancel" if name == share.referrer else "fail")
 
     def _grant(self, share: Share, name: str, **times: Any) -> str | None:
         """All at once."""
-        made: str | None = self._attempt(
+        made: str | None = self.attempt(
             name,
             lambda: self.clinic(name).grants(share.referred, CATEGORIES, **times),
-            "EPISODE_CLOSED",
-            "PATIENT_NOT_LINKED",
-            "EPISODE_NOT_FOUND",
+            *NOTHING_TO_SHARE,
         )
         if made is not None:
             share.permissions.append(made)
         return made
 
     def _write(self, share: Share, name: str, content: Content) -> None:
-        recorded = self._attempt(name, lambda: self.clinic(name).records(share.patients[name], content))
+        recorded = self.attempt(name, lambda: self.clinic(name).records(share.patients[name], content))
         if recorded is not None:
             share.records.setdefault(name, []).append(recorded.record_id)
 
     def _bring(self, reader: str) -> None:
-        """By Kafka alone, through the hub: nothing is acknowledged by it."""
+        """By Kafka alone, through the hub, as far as Kafka if there is no *reader*: nothing is acknowledged by it."""
         for hub_part in (_FEED, _SWEEPER, _RELAY):
             self.network.step_hub_part(hub_part)
-        self.network.step_clinic_part(self.clinic(reader), _CLINIC_FEED)
+        if reader:
+            self.network.step_clinic_part(self.clinic(reader), _CLINIC_FEED)
 
     def read(self) -> None:
         self._read_plan(*self._some_side())
@@ -312,7 +376,7 @@ class People:
         if name not in share.patients:
             return
         clinic = self.clinic(name)
-        items = self._attempt(name, lambda: clinic.plan(share.patients[name]))
+        items = self.attempt(name, lambda: clinic.plan(share.patients[name]))
         if items is None:
             return
         own = {item.id for item in items if item.origin == "own"}

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from support.network import SimulatedClinic
-from support.oracle import Entry, Oracle, Release
+from support.oracle import Entry, Oracle, Permission, Release
 from support.watched import Seen, WatchedNetwork
 from tandem_clinic.store.tables import command, own_entry, received_entry, sealed_entry
 from tandem_platform.exchange.rows import downlink
@@ -39,6 +39,10 @@ class RestoringOracle(Oracle):
         self.hub_forgot = False
         self.epochs: dict[str, int] = {}
         """Of each downlink, as far as its rows have been looked at."""
+        self.given_in: dict[str, int] = {}
+        """The epoch in which an entry was given last."""
+        self.unmade: set[str] = set()
+        """Permissions that a restored hub has lost: each begins when it is made anew."""
         self.doubtful: set[str] = set()
         self.regiven: set[str] = set()
         self.retaken: set[str] = set()
@@ -50,6 +54,12 @@ class RestoringOracle(Oracle):
         self.misled = ""
         """The practice that a hostile hub lies to: what does not arrive there has to be missed by its origin."""
 
+    def permission_made(self, made: Permission) -> None:
+        if made.permission_id in self.unmade:
+            self.unmade.discard(made.permission_id)
+            made.state = self.permissions.pop(made.permission_id).state
+        super().permission_made(made)
+
     def entry_at_hub(self, entry_id: str) -> None:
         if not self._is_strange(entry_id):
             super().entry_at_hub(entry_id)
@@ -60,17 +70,19 @@ class RestoringOracle(Oracle):
         if self._is_strange(entry_id):
             return
         entry = self.entries[entry_id]
-        if to == self.misled and entry.is_out:
-            # It named a place that the honest hub does not know, and what it had not acknowledged was appended anew.
-            entry.releases[-1].number = number
+        epoch = self.epochs.get(downlink(to), 1)
+        if entry.is_out and epoch > self.given_in.get(entry_id, 1):
+            # Its log goes on above a place that the hub does not know: what had not been acknowledged was appended anew.
+            entry.releases[-1].number, self.given_in[entry_id] = number, epoch
             return
         super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
+        self.given_in[entry_id] = epoch
 
     def voided(self, entry_id: str, number: int, reason: str) -> None:
         if self._is_strange(entry_id):
             return
         entry = self.entries[entry_id]
-        if entry.recipient == self.misled and entry.is_out:
+        if self.epochs.get(downlink(entry.recipient), 1) > 1 and entry.is_out:
             entry.releases[-1].number = number
         super().voided(entry_id, number, reason)
 
@@ -129,8 +141,13 @@ class RestoringOracle(Oracle):
         of_strangers = bool(self.excused & {entry.origin, entry.recipient})
         return unaccounted or of_strangers or entry.recipient == self.misled
 
+    def _unsure(self) -> set[str]:
+        """Of these the account need not say that they were delivered: whoever took them may never have told the hub."""
+        of_strangers = {each.entry_id for each in self._ordered() if each.recipient in self.excused}
+        return self.regiven | self.retaken | of_strangers
+
     def check_audit(self, chain: str, records: Iterable[tuple[str, str]]) -> None:
-        unsure = self.regiven | self.retaken
+        unsure = self._unsure()
         kept = [
             (entry_id, action)
             for entry_id, action in records
@@ -156,7 +173,7 @@ class RestoringOracle(Oracle):
     def check_accounting(
         self, discloser: str, disclosed: dict[str, tuple[bool, bool]], now: datetime
     ) -> None:
-        unsure = self.regiven | self.retaken
+        unsure = self._unsure()
         hidden = {entry_id: self.entries[entry_id] for entry_id in unsure if entry_id in self.entries}
         told = {
             entry_id: (delivered or entry_id in self.delivered, voided)
@@ -201,6 +218,8 @@ class HubBackup:
     delivered: set[str]
     seen: Seen
     epochs: dict[str, int]
+    given_in: dict[str, int]
+    permissions: set[str]
 
 
 class Backups:
@@ -256,6 +275,7 @@ class Backups:
                 entry.held_by_recipient = held is not None and held.has_content
                 entry.read_at = backup.read_at.get(entry.entry_id)
         seen.held[clinic.name] = deepcopy(backup.held)
+        seen.revoked.pop(clinic.name, None)
         seen.sequences[clinic.clinic.uplink] = backup.sequence
         clinic.restart(self._copied(backup.url))
         return lost
@@ -271,6 +291,8 @@ class Backups:
             set(oracle.delivered),
             deepcopy(network.watch.seen),
             dict(oracle.epochs),
+            dict(oracle.given_in),
+            set(oracle.permissions),
         )
 
     def restore_hub(self, backup: HubBackup) -> bool:
@@ -295,7 +317,8 @@ class Backups:
                     audited[chain][entry.entry_id, "delivered"] = 1
         oracle.audited = audited
         oracle.hub_forgot = True
-        oracle.epochs = dict(backup.epochs)
+        oracle.unmade |= oracle.permissions.keys() - backup.permissions
+        oracle.epochs, oracle.given_in = dict(backup.epochs), dict(backup.given_in)
         seen.at_hub = set(backup.seen.at_hub)
         seen.voids = set(backup.seen.voids)
         seen.wrapped_from_the_start = set(backup.seen.wrapped_from_the_start)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -23,6 +23,7 @@ from support.staged import Place
 from support.watched import TRANSIENT, Crash, Seen, Watch, WatchedNetwork
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished
 from tandem.referral.v1.referral_pb2 import RequestReferralRequest
+from tandem_clinic.hub.journal import REPLAY_PATIENCE
 from tandem_clinic.node import ClinicNode
 from tandem_clinic.store.tables import audit_root, command, received_entry
 from tandem_platform.clock import Clock
@@ -227,6 +228,12 @@ class FailingNetwork(WatchedNetwork):
         for _ in range(4):
             self.advance(35)
             self.settle(60)
+        # What the hub permitted while its clock was ahead begins for the clinics when theirs get there.
+        lead = self.watch.now - self.clock.now()
+        patience = REPLAY_PATIENCE if self.knowing.hub_forgot else timedelta(0)
+        if (rest := max(lead, patience)) > timedelta(0):
+            self.advance(rest.total_seconds() + 1)
+            self.settle(60)
 
     def _decides_nothing(self) -> bool:
         """Whether the hub still waits for an operator to look at its clock, which was wrong for a while."""
@@ -289,6 +296,14 @@ class _Witness(Watch):
                 found = verify(tx, self.network.hub_keys.bundle, kept)
             hold("P8", not found, "the hub's account does not agree with the roots that clinics kept")
 
+    def is_made_anew(self, name: str, request: Any) -> bool:
+        granted = name in ("GrantConsent", "DenyConsent")
+        return granted and request.permission.permission_id in self.failing.knowing.unmade
+
+    def died_in(self, name: str, body: bytes, caller: Caller) -> None:
+        with self.failing.machine("hub").looked_into():
+            super().died_in(name, body, caller)
+
     def look_at_hub(self) -> None:
         with self.failing.machine("hub").looked_into():
             super().look_at_hub()
@@ -305,16 +320,19 @@ class _Witness(Watch):
         log, seen = hub_exchange.log, self.seen.sequences
         knowing = self.failing.knowing
         if knowing.hub_forgot or practice_of(name) in {*self.excused, knowing.misled}:
-            here = [log.c.log == name, log.c.sequence > seen.get(name, 0)]
             first = tx.first(
-                select(log.c.sequence, log.c.epoch).where(*here).order_by(log.c.sequence).limit(1)
+                select(log.c.sequence, log.c.epoch)
+                .where(log.c.log == name, log.c.epoch > knowing.epochs.get(name, 1))
+                .order_by(log.c.sequence)
+                .limit(1)
             )
-            if first is not None and first.epoch > self.failing.knowing.epochs.get(name, 1):
-                self.failing.knowing.epochs[name] = first.epoch
+            if first is not None:
+                # Perhaps below what was seen of the epoch before, which nobody had read.
+                knowing.epochs[name] = first.epoch
                 seen[name] = first.sequence - 1
         super()._released_on(tx, name)
 
-    def may_park(self, clinic: SimulatedClinic) -> bool:
+    def is_lied_to(self, clinic: SimulatedClinic) -> bool:
         return clinic.name == self.failing.knowing.misled
 
     def check_clinic(self, clinic: SimulatedClinic) -> None:

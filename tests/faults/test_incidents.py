@@ -19,7 +19,7 @@ from tandem_clinic.usecases import partner
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import quarantine
 
-_FEED = 0
+_FEED, _CLINIC_FEED = 0, 5
 VITALS = one_of_every_kind()["vitals"]
 
 
@@ -203,6 +203,79 @@ def test_what_comes_before_its_key_is_taken_when_the_key_is_learned(
     network.look()
     assert _parked(riverbend) == []
     assert network.oracle.entries[entry_id].held_by_recipient
+
+
+def test_what_a_hub_takes_back_at_its_start_is_gone_where_kafka_had_brought_it_meanwhile(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """The recipient catches up before the discloser, who revokes before it is given again."""
+    juniper, riverbend = network.clinics["juniper"], network.clinics["riverbend"]
+    permission_id = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    entry_id = _vitals(network, shared)
+    network.step_clinic(juniper, "relay")
+    network.step_hub()
+    line, goes_on = network.line("riverbend"), network.line("riverbend").meanwhile
+    line.delayed, line.meanwhile = 1, lambda: network.step_clinic_part(riverbend, _CLINIC_FEED)
+    network.restart_hub()
+    riverbend.node.sync.step()
+    line.meanwhile = goes_on
+    network.look()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    assert network.oracle.entries[entry_id].releases[-1].voided == "catching-up"
+    juniper.revokes(permission_id)
+    juniper.node.sync.step()
+    network.step_clinic(juniper, "journal")
+    network.heal()
+    network.check()
+
+
+def test_what_an_older_process_brings_the_hub_before_its_key_is_taken_when_the_key_is_published(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """A receipt, which a newer process of the clinic has signed."""
+    network.clinics["juniper"].grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    _vitals(network, shared)
+    network.clinics["juniper"].step()
+    network.step_hub()
+    riverbend = network.clinics["riverbend"]
+    older = riverbend.node
+    riverbend.keys = network.keys.rotated(riverbend.keys, network.clock.now())
+    network.succeed_clinic(riverbend)
+    riverbend.node.sync.step()
+    riverbend.node.sync.read()
+    assert older.relay is not None
+    older.relay.step()
+    network.step_hub_part(_FEED)
+    with network.hub.database.reading() as tx:
+        assert [row.reason for row in quarantine.listed(tx)] == [KEY_NOT_KNOWN]
+    network.heal()
+    with network.hub.database.reading() as tx:
+        assert not quarantine.listed(tx)
+    network.check()
+
+
+def test_what_is_permitted_anew_is_not_shown_as_withdrawn_where_the_clock_is_behind(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """To the recipient the new permission seemed to begin later, and nothing was told again when it did."""
+    juniper = network.clinics["juniper"]
+    permission_id = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    _vitals(network, shared)
+    network.settle()
+    network.machine("riverbend").skew = timedelta(minutes=-4)
+    juniper.revokes(permission_id)
+    network.settle()
+    juniper.grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        history_from=network.clock.now() - timedelta(hours=1),
+    )
+    network.settle()
+    network.heal()
+    network.check()
 
 
 def test_a_closing_move_does_not_wait_for_rows_that_wait_for_a_key_behind_it(

@@ -10,7 +10,7 @@ from typing import Any
 
 from load.recorder import Committed, Order, Recorder
 
-LOOK_EVERY = 0.001
+LOOK_EVERY = 0.002
 """Seconds between two looks, which is as late as an arrival may be noticed, and the same for Tandem and the floor."""
 ASK_FOR, ASK_AGAIN = 400, 0.25
 

@@ -21,12 +21,13 @@ from tandem_clinic.process import assemble
 from tandem_clinic.settings import ClinicSettings
 from tandem_clinic.usecases.entries import Draft, record_entries
 from tandem_platform.settings import load
+from tandem_platform.storage.together import Together
 from tandem_prescriber.bootstrap import SERVICE
 
 TEXT = "x" * 80
 """With its other fields, a content of the floor's size."""
 
-PACED_AT_ONCE = 4
+PACED_AT_ONCE = 8
 
 
 def say(line: str) -> None:
@@ -44,10 +45,11 @@ def end_if_failed(done: "Future[None]") -> None:
 
 
 class Work:
-    """Orders with a rate have several transactions open at a time, as a clinic's web threads do; others one after another."""
+    """Orders with a rate come at once, as a clinic's requests do, and are committed as those are; others one after another."""
 
     def __init__(self, clinic: Clinic, patient_ids: list[str]) -> None:
         self._clinic = clinic
+        self._together = Together(clinic.db)
         self._patients = cycle(patient_ids)
         self._by = Staff("staff_load", "Load", frozenset({Role.CLINICIAN}))
 
@@ -69,13 +71,15 @@ class Work:
         return [Draft(patient_id, content) for patient_id in islice(self._patients, count)]
 
     def _record(self, due: float, drafts: list[Draft]) -> None:
-        made = self._clinic.db.run(lambda tx: record_entries(tx, self._clinic, self._by, drafts))
+        made = self._together.run(lambda tx: record_entries(tx, self._clinic, self._by, drafts))
         say(json.dumps([due, time.monotonic(), [each.entry_ids[0] for each in made]]))
 
 
 def main(patient_ids: list[str]) -> None:
     # The clinic's other process has the broker; this one writes to the database alone.
     node, channel = assemble(SERVICE, replace(load(ClinicSettings), kafka_bootstrap=()))
+    # As a clinic's processes do that share a database: each tells the others of its commits.
+    node.clinic.db.watch()
     say("ready")
     Work(node.clinic, patient_ids).run()
     channel.close()

@@ -487,6 +487,8 @@ def _plans() -> list[bytes]:
 def _running(encoded: bytes) -> bytes:
     layout = Layout(scene().directory / "running")
     scene().file(encoded, "running/running.json")
+    if not layout.plan_file.exists():
+        layout.save_plan(new_plan())
     layout.save_addresses(layout.load_addresses())
     return layout.addresses_file.read_bytes()
 

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.code_pb2 import Code as WireCode
+from google.rpc.status_pb2 import Status
 from sqlalchemy import func, select
 
 from support.network import Network, SimulatedClinic
@@ -22,7 +23,7 @@ from tandem.exchange.v1.exchange_pb2 import EntryLabels, RowBody
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.store import audit as clinic_audit
 from tandem_clinic.store import entries as clinic_entries
-from tandem_clinic.store.tables import command, episode, received_entry
+from tandem_clinic.store.tables import command, episode, received_entry, revocation_known
 from tandem_clinic.store.tables import exchange as clinic_exchange
 from tandem_clinic.store.tables import hub_referral as clinic_referral
 from tandem_platform.exchange.rows import downlink
@@ -33,6 +34,7 @@ from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.status import RpcRefusal
 from tandem_referral.hub import Hub
 from tandem_referral.store import audit as hub_audit
+from tandem_referral.store.tables import command as hub_command
 from tandem_referral.store.tables import entry as hub_entry
 from tandem_referral.store.tables import exchange as hub_exchange
 from tandem_referral.store.tables import referral as hub_referral
@@ -143,10 +145,16 @@ class WatchedNetwork(Network):
         self.watch.look_at(clinic)
 
     def step_clinic(self, clinic: SimulatedClinic, part: str) -> None:
-        """*part*: "journal", "relay" or "push"."""
+        """*part*: "journal", "relay", "push" or "sync"."""
         node = clinic.node
         assert node.relay is not None
-        {"journal": node.journal.step, "relay": node.relay.step, "push": node.step_push}[part]()
+        parts = {
+            "journal": node.journal.step,
+            "relay": node.relay.step,
+            "push": node.step_push,
+            "sync": node.step_sync,
+        }
+        parts[part]()
         self.watch.look_at(clinic)
 
     def heal(self) -> None:
@@ -209,6 +217,10 @@ class _WatchedDispatcher:
             watch.refused(name, request, caller, refused)
             watch.look_at_hub()
             raise
+        except Crash:
+            watch.died_in(name, request, caller)
+            watch.look_at_hub()
+            raise
         watch.answered(name, request, caller)
         if name not in _NOTHING_CHANGES:
             watch.look_at_hub()
@@ -235,6 +247,8 @@ class Seen:
     wrapped_from_the_start: set[str] = field(default_factory=set)
     committed: dict[str, set[str]] = field(default_factory=dict)
     held: dict[str, dict[str, _Held]] = field(default_factory=dict)
+    revoked: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By clinic, the versions at which it knew permissions to be revoked, because Sync had told it."""
 
 
 class Watch:
@@ -259,7 +273,7 @@ class Watch:
         if name not in _REQUESTS:
             return
         request: Any = _REQUESTS[name].FromString(body)
-        if request.request_id in self.seen.decided:
+        if request.request_id in self.seen.decided and not self.is_made_anew(name, request):
             return
         self.seen.decided.add(request.request_id)
         oracle, by = self.oracle, caller.id
@@ -296,6 +310,10 @@ class Watch:
                 oracle.partnership_suspended if name == "SuspendPartnership" else oracle.partnership_resumed
             )
             change(sides, by)
+
+    def is_made_anew(self, name: str, request: Any) -> bool:
+        """Whether the hub had forgotten what it had made at this request."""
+        return False
 
     def _referral_requested(self, request: Any, by: str) -> None:
         sides = next(
@@ -344,6 +362,22 @@ class Watch:
             not legal,
             f"{MOVE_OF[name]} by {caller.id} was refused on {referral.state}: {refused.status.message}",
         )
+
+    def died_in(self, name: str, body: bytes, caller: Caller) -> None:
+        """What the hub had committed before it died is decided, although nobody was told."""
+        if name not in _REQUESTS:
+            return
+        request: Any = _REQUESTS[name].FromString(body)
+        with self.network.hub.database.reading() as tx:
+            row = tx.first(
+                select(hub_command.c.refusal).where(
+                    hub_command.c.practice_id == caller.id, hub_command.c.request_id == request.request_id
+                )
+            )
+        if row is not None and row.refusal is None:
+            self.answered(name, body, caller)
+        elif row is not None:
+            self.refused(name, body, caller, RpcRefusal(Status.FromString(row.refusal)))
 
     # The hub ---------------------------------------------------------------------------------
 
@@ -452,11 +486,19 @@ class Watch:
                 received_entry.c.entry_id,
                 received_entry.c.state,
                 received_entry.c.received_at,
+                received_entry.c.permission_id,
+                received_entry.c.permission_version,
                 (func.length(received_entry.c.content) > 0).label("has_content"),
             )
             rows = tx.all(select(*columns).order_by(received_entry.c.received_at))
+            told = tx.all(
+                select(revocation_known.c.permission_id, revocation_known.c.permission_version).order_by(
+                    revocation_known.c.permission_version
+                )
+            )
         for row in rows:
             self._entry_seen(clinic.name, held, row)
+        self.seen.revoked[clinic.name] = {row.permission_id: row.permission_version for row in told}
 
     def _entry_seen(self, name: str, held: dict[str, _Held], row: Any) -> None:
         seen = _Held(row.received_at, bool(row.has_content), row.state)
@@ -465,6 +507,12 @@ class Watch:
         taken = known is None or known.received_at != seen.received_at
         entry = self.oracle.entries.get(row.entry_id)
         was_read = known is not None and known.has_content and entry is not None and entry.read_at is not None
+        revoked_at = self.seen.revoked.get(name, {}).get(row.permission_id, 0)
+        hold(
+            "P2",
+            not taken or row.permission_version >= revoked_at,
+            f"{name} took {row.entry_id} under {row.permission_id}, which it knew to be revoked",
+        )
         hold("P2", not (taken and was_read), f"{name} took {row.entry_id} anew, which a person had read")
         if taken or (seen.has_content and known is not None and not known.has_content):
             self.oracle.received(row.entry_id, name)
@@ -480,10 +528,14 @@ class Watch:
             ]
             hold("P9", not waiting, f"{clinic.name} still has {waiting} queued")
             hold("P8", not list(clinic_audit.findings(tx)), f"{clinic.name}'s own chain does not verify")
-            parked = tx.all(select(clinic_exchange.quarantine))
+            parked = [
+                row
+                for row in tx.all(select(clinic_exchange.quarantine))
+                if row.episode_id not in self._episodes_of_strangers()
+            ]
             hold(
                 "P3",
-                not parked or self.may_park(clinic),
+                not parked or self.is_lied_to(clinic),
                 f"{clinic.name} has parked {[row.reason for row in parked]}",
             )
         for entry_id, seen in self.seen.held.get(clinic.name, {}).items():
@@ -495,14 +547,22 @@ class Watch:
             permitted = self.oracle.may_have(entry, self.now)
             hold(
                 "P3",
-                not (marked and permitted),
+                not (marked and permitted) or self.is_lied_to(clinic),
                 f"{clinic.name} shows {entry_id} as withdrawn, which is permitted",
             )
             if seen.has_content:
                 self._check_content(clinic, entry_id)
 
-    def may_park(self, clinic: SimulatedClinic) -> bool:
-        """Whether somebody gives it what it has to refuse."""
+    def _episodes_of_strangers(self) -> set[str]:
+        """Whoever does not play by the rules may write there what nobody can read."""
+        return {
+            each.episode
+            for each in self.oracle.referrals.values()
+            if {each.referrer, each.recipient} & self.excused
+        }
+
+    def is_lied_to(self, clinic: SimulatedClinic) -> bool:
+        """Whether somebody gives it what it has to refuse, and keeps from it what it would need."""
         return False
 
     def _check_content(self, clinic: SimulatedClinic, entry_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a piece of clinical content, said by field."""
+"""What is wrong with a piece of clinical content, said by field, and what a rule of care forbids."""
 
 
 class Invalid(ValueError):
@@ -18,3 +18,13 @@ class Invalid(ValueError):
             return Invalid(parent, self.message)
         joint = "" if self.field.startswith("[") else "."
         return Invalid(f"{parent}{joint}{self.field}", self.message)
+
+
+class NotAllowed(Exception):
+    """A rule of care stands against it. *rule* is for machines, reason and way out are for people."""
+
+    def __init__(self, rule: str, reason: str, way_out: str) -> None:
+        super().__init__(f"{reason} {way_out}")
+        self.rule = rule
+        self.reason = reason
+        self.way_out = way_out

@@ -26,6 +26,7 @@ from tandem_clinic.store import worklist
 from tandem_clinic.store.vault import Vault
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
+from tandem_platform.exchange.relay import REST
 from tandem_platform.exchange.transport.configured import transport_for
 from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain, share_the_interpreter
 from tandem_platform.rpc.client import SecureChannel, retry_safe_methods, secure_channel
@@ -186,7 +187,7 @@ def _loops(node: ClinicNode, roles: Sequence[str]) -> list[Loop]:
         ]
     if "relay" in roles:
         if node.relay is not None:
-            loops.append(Loop("relay", node.relay.step, 1.0, wakeup(ROWS)))
+            loops.append(Loop("relay", node.relay.step_urgently, REST, wakeup(ROWS)))
         # Kafka has its time first: to look after every commit would be for nothing.
         loops.append(Loop("push", node.step_push, 0.1, None if node.has_kafka else wakeup(ROWS)))
     if "reader" in roles:

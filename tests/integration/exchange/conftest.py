@@ -109,6 +109,10 @@ class Course:
         with clinic.db.reading() as tx:
             return list(tx.all(select(clinic_metadata.tables[table])))
 
+    def actions(self, clinic: SimulatedClinic) -> list[str]:
+        """What the clinic's own account says was done, oldest first."""
+        return [row.action for row in sorted(self.rows(clinic, "audit_record"), key=lambda row: row.number)]
+
     def times_received(self, clinic: SimulatedClinic) -> list[int]:
         """How often each entry was taken in, by the clinic's own account."""
         audit = clinic_metadata.tables["audit_record"]

@@ -46,10 +46,23 @@ def test_what_was_lost_comes_back_as_its_own_records(course: Course) -> None:
     assert own_totals(course.juniper, course.referred.patient_id) == [1, 2, 3]
     assert course.seen() == [1, 2, 3]
     assert head_of(course.juniper)[0] == before[0] + 1
-    assert "restored-from-backup" in course.juniper.alerts()
     course.assert_whole()
     authors = [row.author_id for row in course.rows(course.juniper, "own_entry")]
     assert authors.count(RESTORED) == 2
+
+
+@either_way
+def test_it_is_an_alert_until_both_sides_are_level_again_and_in_the_account_for_ever(course: Course) -> None:
+    backup = course.backup(course.juniper)
+    course.score_and_settle(1, 2)
+    course.restore(course.juniper, backup)
+    course.scores(3)
+    for _ in range(2):
+        course.juniper.node.sync.step()
+        assert course.juniper.alerts() == ["restored-from-backup"]
+    course.network.settle()
+    assert course.juniper.alerts() == []
+    assert course.actions(course.juniper).count("restored-from-backup") == 1
 
 
 def test_it_goes_on_in_a_new_epoch_and_its_partner_misses_nothing(course: Course) -> None:
@@ -209,6 +222,25 @@ def test_a_recipient_restored_reads_its_downlink_again(course: Course) -> None:
     course.assert_whole()
 
 
+def test_what_was_voided_before_the_hub_had_it_goes_again_when_its_replacement_was_lost(
+    course: Course,
+) -> None:
+    """A hold takes the partner's wraps back: the rows that the hub was brought are empty, and those that say it again are gone."""
+    course.juniper.reach.away = course.broker.down = True
+    course.scores(1)
+    backup = course.backup(course.juniper)
+    course.scores(2)
+    course.juniper.holds(course.permission)
+    course.juniper.reach.away = False
+    course.juniper.node.sync.push()
+    course.restore(course.juniper, backup)
+    course.broker.down = False
+    course.network.settle()
+    assert len(course.hub_rows("entry")) == len(course.rows(course.juniper, "sealed_entry"))
+    assert course.seen() == [1]
+    course.assert_whole()
+
+
 @either_way
 def test_a_recipient_restored_does_not_get_what_was_revoked_meanwhile(course: Course) -> None:
     backup = course.backup(course.riverbend)
@@ -278,7 +310,7 @@ def test_a_lost_row_that_says_nothing_readable_stays_a_row_and_is_on_the_worklis
     course.restore(juniper, backup)
     course.network.settle()
     assert own_totals(juniper, course.referred.patient_id) == [1, 2]
-    assert "restored-from-backup" in juniper.alerts()
+    assert "restored-from-backup" in course.actions(juniper)
     (item,) = [row for row in course.rows(juniper, "worklist_item") if row.kind == "entry-not-restored"]
     assert (item.subject_id, item.facts) == (entry_id, {"reason": "content-invalid"})
     course.score_and_settle(3)

@@ -11,6 +11,7 @@ import pytest
 from support.network import SimulatedClinic
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
+from tandem_clinic.domain.refusals import UplinkNotStopped
 from tandem_platform.exchange import log
 from tandem_platform.exchange.reader import cursor_of
 from tandem_platform.exchange.rows import downlink
@@ -85,10 +86,24 @@ def test_a_stopped_uplink_is_told_and_goes_on_in_a_new_epoch_when_its_administra
     assert course.seen() == []
     assert "uplink-stopped" in course.juniper.alerts()
     course.juniper.node.sync.reopen_uplink()
-    assert "uplink-stopped" not in course.juniper.alerts()
+    assert course.juniper.alerts() == []
     course.network.settle()
     assert course.seen() == [1]
-    assert "uplink-stopped" not in course.juniper.alerts()
+    assert course.juniper.alerts() == []
+    course.assert_whole()
+
+
+def test_an_uplink_that_the_hub_has_not_stopped_is_not_reopened(course: Course) -> None:
+    course.score_and_settle(1)
+    before = course.rows(course.juniper, "exchange_head")
+    with pytest.raises(UplinkNotStopped):
+        course.juniper.node.sync.reopen_uplink()
+    course.score_and_settle(2)
+    assert course.seen() == [1, 2]
+    assert [row.epoch for row in course.rows(course.juniper, "exchange_head")] == [
+        row.epoch for row in before
+    ]
+    assert course.juniper.alerts() == []
     course.assert_whole()
 
 

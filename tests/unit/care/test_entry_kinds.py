@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import MISSING, fields, is_dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -350,3 +350,66 @@ def test_an_unknown_field_name_that_is_not_plain_is_not_repeated():
     with pytest.raises(Invalid) as refusal:
         from_input("message", {"author": "a", "text": "b", "Maria Alvarez": 1})
     assert "Maria" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "field"),
+    [
+        ("treatment-consent", {"explained": (kinds.ConsentPoint.RISKS,)}, "explained"),
+        ("treatment-consent", {"explained": (*kinds.ConsentPoint, kinds.ConsentPoint.RISKS)}, "explained"),
+        ("treatment-consent", {"expires_at": NINE - timedelta(days=1)}, "expires_at"),
+        ("treatment-consent", {"withdrawn_at": NINE - timedelta(days=1)}, "withdrawn_at"),
+        ("rems-enrolment", {"ended_on": date(2026, 3, 1)}, "ended_on"),
+        ("monitoring-form", {"submitted_at": NINE - timedelta(minutes=1)}, "submitted_at"),
+        ("maintenance-check", {"note": None}, "note"),
+        ("misuse-check", {"finding": kinds.CheckFinding.STOP, "note": None}, "note"),
+        ("dose-feedback", {"note": None}, "note"),
+        ("dose-feedback", {"given_at": NINE - timedelta(minutes=1)}, "given_at"),
+        ("dose-decision", {"decided_at": NINE - timedelta(minutes=1)}, "decided_at"),
+        ("dosing-start", {"time_zone": "Mars/Olympus"}, "time_zone"),
+        ("dosing-start", {"guards": 2 * (kinds.Guard(code="ride", state=kinds.GuardState.MET),)}, "guards"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_by_field(kind, changes, field):
+    example: Any = EXAMPLES[kind]
+    with pytest.raises(Invalid) as refusal:
+        replace(example, **changes)
+    assert refusal.value.field == field
+
+
+def test_consent_to_treatment_is_in_force_from_signature_to_end_or_withdrawal():
+    consent = EXAMPLES["treatment-consent"]
+    assert isinstance(consent, kinds.TreatmentConsent)
+    assert consent.expires_at is not None
+    moment = timedelta(microseconds=1)
+    assert not consent.in_force(NINE - moment)
+    assert consent.in_force(NINE)
+    assert consent.in_force(consent.expires_at - moment)
+    assert not consent.in_force(consent.expires_at)
+    withdrawn = replace(consent, withdrawn_at=NINE + moment)
+    assert withdrawn.in_force(NINE)
+    assert not withdrawn.in_force(NINE + moment)
+
+
+def test_misuse_is_checked_in_the_category_of_substance_use():
+    assert KINDS["misuse-check"].category is Category.SUBSTANCE_USE
+    assert "misuse" not in set(kinds.CheckSubject)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"at": "24:00"}, "at"),
+        ({"at": "9:00"}, "at"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"latest_at": NINE - timedelta(days=1)}, "latest_at"),
+    ],
+)
+def test_a_planned_item_has_a_time_on_the_wall_of_a_place(changes, field):
+    plan = EXAMPLES["course-plan"]
+    assert isinstance(plan, kinds.CoursePlan)
+    with pytest.raises(Invalid) as refusal:
+        replace(plan.items[0], **changes)
+    assert refusal.value.field == field
+    with pytest.raises(Invalid, match="twice"):
+        replace(plan, items=2 * plan.items)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.clinics import PARTNERSHIP, AClinic, a_clinic, a_form, an_identity, confirmed, no
+from tandem_clinic.domain.refusals import UplinkNotStopped
 from tandem_clinic.domain.staff import Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import Entrance
@@ -270,6 +271,17 @@ def test_an_administrator_lets_a_log_go_on_and_it_is_accounted_for(juniper):
     with juniper.db.reading() as tx:
         actions = [record.action for record in audit.read(tx)]
     assert actions[-2:] == ["uplink-reopened", "downlink-resumed"]
+
+
+def test_what_was_not_reopened_is_not_accounted_for_as_reopened(juniper):
+    def refuse() -> None:
+        raise UplinkNotStopped
+
+    boss = Desk(juniper, create_app(Entrance(juniper.clinic, juniper.journal, dict, refuse)), Role.ADMIN)
+    answer = boss.post("/exchange/uplink/reopen")
+    assert (answer.status_code, answer.json["reason"]) == (409, "UPLINK_NOT_STOPPED")
+    with juniper.db.reading() as tx:
+        assert "uplink-reopened" not in [record.action for record in audit.read(tx)]
 
 
 NAMES = ("Ada Alpha", "Ben Bravo", "Cleo Charlie")

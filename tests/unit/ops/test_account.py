@@ -139,10 +139,67 @@ def test_the_command_says_what_it_found_and_fails(scene, capsys):
     arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(scene.key_file)]
     arguments += ["--against", str(scene.clinic_file), "--json"]
     assert run(arguments) == Exit.OK
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out) == {"findings": [], "roots": 3, "clinics": 1}
     scene.tamper(delete(audit_root).where(audit_root.c.tree_number == 2))
     assert run(arguments) == Exit.FINDING
-    assert json.loads(capsys.readouterr().out) == [{"chain": "tree 2", "number": 0, "fault": "tree-missing"}]
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"] == [{"chain": "tree 2", "number": 0, "fault": "tree-missing"}]
+
+
+def test_people_are_told_against_how_much_it_was_held(scene, capsys):
+    arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(scene.key_file)]
+    assert run([*arguments, "--against", str(scene.clinic_file)]) == Exit.OK
+    assert "Held against 3 roots kept by 1 clinic." in capsys.readouterr().out
+
+
+def test_another_key_than_the_hubs_is_told_from_a_changed_account(scene, tmp_path, capsys):
+    other = tmp_path / "other.key"
+    other.write_bytes(bytes(32))
+    arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(other)]
+    assert run(arguments) == Exit.USAGE
+    assert "--at-rest-key" in (said := capsys.readouterr().err)
+    assert "not the key of this hub" in said
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(audit_root).values(secret=b"other"),
+        text("UPDATE audit_root SET secret = x'00'"),
+        text("UPDATE audit_root SET published_at = 'noon'"),
+        text("UPDATE audit_root SET root = 7"),
+    ],
+    ids=["another secret", "not encrypted", "no time", "a number"],
+)
+def test_a_root_that_cannot_even_be_read_is_a_finding_like_any_other(scene, statement):
+    scene.tamper(statement)
+    assert scene.findings()
+    assert scene.findings(str(scene.clinic_file))
+
+
+@pytest.mark.parametrize("wrong", ["hub.db", "text"])
+def test_a_file_that_is_no_clinics_database_is_a_usage_fault_that_names_its_option(
+    scene, tmp_path, wrong, capsys
+):
+    (tmp_path / "text").write_text("no database\n" * 99)
+    arguments = ["audit", "verify", "--hub-database", scene.hub_url, "--at-rest-key", str(scene.key_file)]
+    assert run([*arguments, "--against", str(tmp_path / wrong)]) == Exit.USAGE
+    assert "--against" in (said := capsys.readouterr().err)
+    assert "is not a clinic's database" in said
+
+
+def test_a_clinics_database_is_not_taken_for_the_hubs(scene, capsys):
+    hub = ["--hub-database", f"sqlite:///{scene.clinic_file}", "--at-rest-key", str(scene.key_file)]
+    assert run(["audit", "verify", *hub]) == Exit.USAGE
+    assert "--hub-database" in capsys.readouterr().err
+
+
+def test_a_database_that_is_not_there_is_not_made(scene, tmp_path, capsys):
+    missing = tmp_path / "none.db"
+    hub = ["--hub-database", f"sqlite:///{missing}", "--at-rest-key", str(scene.key_file)]
+    assert run(["audit", "verify", *hub]) == Exit.USAGE
+    assert "is not there" in capsys.readouterr().err
+    assert not missing.exists()
 
 
 @pytest.mark.parametrize("hub", ["foo://", "://", "postgresql"])

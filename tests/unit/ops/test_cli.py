@@ -29,6 +29,14 @@ def test_a_second_network_does_not_start_on_the_first_ones_databases(tmp_path, c
 
 
 @pytest.mark.parametrize(
+    "name", ["certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"]
+)
+def test_what_a_subcommand_does_is_said_to_the_end_of_its_line(capsys, name):
+    assert run([name, "--help"]) == Exit.OK
+    assert "...\n" not in capsys.readouterr().out.partition("Commands:")[2].partition("Examples:")[0]
+
+
+@pytest.mark.parametrize(
     ("asked", "named"),
     [
         (["--no-kafka"], "--no-kafka"),
@@ -87,6 +95,7 @@ def test_no_certificate_without_an_authority(tmp_path, capsys):
 
 
 def test_asking_a_network_that_does_not_run_says_how_to_start_it(tmp_path, capsys):
+    Layout(tmp_path).save_plan(new_plan(TWO_PRACTICES))
     assert run(["exchange", "status", "--directory", str(tmp_path)]) == Exit.UNREACHABLE
     assert f"tandem up --directory {tmp_path}" in capsys.readouterr().err
 
@@ -106,8 +115,9 @@ def test_the_first_person_of_a_clinic_gets_a_token_that_opens_it(tmp_path, capsy
 
 def test_there_is_nobody_to_add_where_no_clinic_was_started(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/none.db"
-    assert run(["staff", "add", "Kim", "--role", "admin", "--database", url]) == Exit.UNREACHABLE
-    assert "start the clinic" in capsys.readouterr().err
+    assert run(["staff", "add", "Kim", "--role", "admin", "--database", url]) == Exit.USAGE
+    assert "once it was started" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

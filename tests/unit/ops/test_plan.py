@@ -50,4 +50,8 @@ def test_a_plan_that_cannot_be_read_is_a_wrong_setting(tmp_path, text):
 def test_a_network_that_does_not_run_is_not_reached(tmp_path):
     with pytest.raises(Stop) as stop:
         Layout(tmp_path).load_addresses()
+    assert stop.value.code is Exit.USAGE
+    Layout(tmp_path).save_plan(new_plan())
+    with pytest.raises(Stop) as stop:
+        Layout(tmp_path).load_addresses()
     assert stop.value.code is Exit.UNREACHABLE

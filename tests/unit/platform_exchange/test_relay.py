@@ -66,6 +66,27 @@ def test_a_reader_takes_what_the_relay_published(
     assert len(reader.words) == BATCH_ROWS + 7
 
 
+def test_what_nobody_waits_for_goes_with_what_somebody_does_or_at_the_next_look(
+    writer: Writer, relay: Relay, transport: MemoryTransport
+) -> None:
+    def receipt() -> None:
+        writer.database.run(lambda tx: log.stage(tx, JUNIPER, a_receipt("r"), at=NOON, urgent=False))
+
+    woken = writer.database.wakeup(log.ROWS).count
+    receipt()
+    assert writer.database.wakeup(log.ROWS).count == woken
+    assert not relay.step(only_urgent=True)
+    assert published(transport) == []
+    writer.words(["a"])
+    assert writer.database.wakeup(log.ROWS).count == woken + 1
+    assert relay.step(only_urgent=True)
+    assert sequences(published(transport)) == [1, 2]
+    receipt()
+    assert not relay.step(only_urgent=True)
+    runs(relay)
+    assert sequences(published(transport)) == [1, 2, 3]
+
+
 def test_a_record_says_what_it_is_and_nothing_of_anybody(
     writer: Writer, relay: Relay, transport: MemoryTransport
 ) -> None:

@@ -1,8 +1,6 @@
 """A certificate authority for development and for small networks that run their own."""
 
 import ipaddress
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tandem_platform.clock import Clock, SystemClock
+from tandem_platform.files import write_whole
 from tandem_platform.rpc.identity import (
     Caller,
     IdentityRefused,
@@ -37,9 +36,17 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 
+_NAMED = "Tandem network "
+LONGEST_NETWORK = 64 - len(_NAMED)
+"""A common name has no more room."""
+
 _CA_VALIDITY = timedelta(days=730)
 _LEAF_VALIDITY = timedelta(days=30)
 _CLOCK_SKEW = timedelta(minutes=5)
+
+
+class AuthorityOfAnotherNetwork(Exception):
+    """What it issued would open nothing in the network that was named."""
 
 
 class CertificateNotTrusted(Exception):
@@ -83,9 +90,9 @@ class Issued:
         """
         directory.mkdir(parents=True, exist_ok=True)
         files = TlsFiles.in_directory(directory)
-        _write(files.roots, self.roots_pem)
-        _write(files.key, self.key_pem)
-        _write(files.certificate, self.certificate_pem)
+        write_whole(files.roots, self.roots_pem)
+        write_whole(files.key, self.key_pem)
+        write_whole(files.certificate, self.certificate_pem)
         return files
 
 
@@ -94,19 +101,23 @@ class DevelopmentCA:
 
     The directory holds the authority's key, readable by its owner alone. Keep it off the hub's machine:
     whoever has the key can be any practice. Members need only `ca.pem`, and the hub `revoked.txt` as well.
+    network: by default that of the authority which is there, and tandem.local for a new one.
     """
 
-    def __init__(self, directory: Path, network: str = "tandem.local", clock: Clock | None = None) -> None:
+    def __init__(self, directory: Path, network: str | None = None, clock: Clock | None = None) -> None:
+        """Raises AuthorityOfAnotherNetwork."""
         self.directory = directory
-        self.network = network
         self.revoked_path = directory / "revoked.txt"
         self._clock = clock or SystemClock()
         self._key_path = directory / "ca.key"
         self._certificate_path = directory / "ca.pem"
         if not self._key_path.exists():
-            self._make()
+            self._make(network or "tandem.local")
         self._key = _load_key(self._key_path.read_bytes())
         self._certificate = x509.load_pem_x509_certificate(self._certificate_path.read_bytes())
+        self.network = _network_of(self._certificate)
+        if network not in (None, self.network):
+            raise AuthorityOfAnotherNetwork(f"the authority in {directory} is of the network {self.network}")
 
     @property
     def roots_pem(self) -> bytes:
@@ -133,10 +144,8 @@ class DevelopmentCA:
     def verify(self, certificate_pem: bytes) -> Caller:
         """Whom the certificate names, hub included. Raises CertificateNotTrusted."""
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-        try:
-            certificate.verify_directly_issued_by(self._certificate)
-        except (ValueError, TypeError, InvalidSignature) as foreign:
-            raise CertificateNotTrusted("another authority issued it") from foreign
+        if not _is_of(self._certificate, certificate):
+            raise CertificateNotTrusted("another authority issued it")
         now = self._clock.now()
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
             raise CertificateNotTrusted("it is outside of its dates")
@@ -156,14 +165,18 @@ class DevelopmentCA:
         serial = x509.load_pem_x509_certificate(certificate_pem).serial_number
         if serial not in RevokedSerials(self.revoked_path):
             listed = self.revoked_path.read_bytes()
-            _write(self.revoked_path, listed + f"{serial:x}\n".encode("ascii"), mode=0o644)
+            write_whole(self.revoked_path, listed + f"{serial:x}\n".encode("ascii"), mode=0o644)
         return serial
 
-    def _make(self) -> None:
+    def issued(self, certificate_pem: bytes) -> bool:
+        """Whether the certificate is this authority's, good or not."""
+        return _is_of(self._certificate, x509.load_pem_x509_certificate(certificate_pem))
+
+    def _make(self, network: str) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Tandem network {self.network}")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _NAMED + network)])
         now = self._clock.now()
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
@@ -179,9 +192,11 @@ class DevelopmentCA:
             .add_extension(identifier, critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(self.revoked_path, b"# serials of revoked certificates, hexadecimal, one a line\n", mode=0o644)
-        _write(self._certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
-        _write(self._key_path, _pem(key))
+        write_whole(
+            self.revoked_path, b"# serials of revoked certificates, hexadecimal, one a line\n", mode=0o644
+        )
+        write_whole(self._certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+        write_whole(self._key_path, _pem(key))
 
     def _issue(
         self,
@@ -222,6 +237,19 @@ class DevelopmentCA:
         return Issued(certificate.public_bytes(Encoding.PEM), _pem(key), self.roots_pem, serial)
 
 
+def _network_of(authority: x509.Certificate) -> str:
+    (name,) = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value).removeprefix(_NAMED)
+
+
+def _is_of(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 def _alternative_names(uris: Sequence[str], dns_names: Sequence[str]) -> list[x509.GeneralName]:
     return [x509.UniformResourceIdentifier(uri) for uri in uris] + [_host(name) for name in dns_names]
 
@@ -256,18 +284,3 @@ def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("ca.key does not hold an elliptic-curve key")
     return key
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all, and never readable by others for a moment."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

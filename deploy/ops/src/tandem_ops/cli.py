@@ -2,11 +2,15 @@
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
+from tandem_ops import fault
 from tandem_ops.console import Exit, Stop, complain
+from tandem_platform.errors import Refusal
 
 _COMMANDS = {
     "up": ("tandem_ops.commands.up", "Start a whole network on this machine."),
@@ -27,6 +31,11 @@ Exit codes:
   1  an expectation failed, something was found, or a service refused
   2  a wrong option, a missing file or setting
   3  a service did not answer
+  4  a fault of tandem itself: the message names a file to report it with
+  130  stopped by Ctrl-C
+\b
+With --json the answer is one JSON document on standard output.
+An error, whatever its code, is one on standard error: {"error": {"message", "way_out", "reason", "exit_code"}}.
 \b
 Begin with:
   tandem demo
@@ -42,7 +51,7 @@ class _OnDemand(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            return super().get_command(ctx, cmd_name)
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
         return command
 
@@ -52,6 +61,7 @@ class _OnDemand(click.Group):
 
 
 @click.group(cls=_OnDemand, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a fault of tandem itself whole.")
 @click.version_option(package_name="tandem-ops", prog_name="tandem")
 def tandem() -> None:
     """Run and look after a Tandem network: two practices, one patient, care given together."""
@@ -63,16 +73,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit code, after everything to be said has been said."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Not standalone, click gives back what a command passed to its context's exit().
-        code = tandem.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except Stop as stop:
-        complain(stop)
-        return stop.code
-    except click.ClickException as wrong:
+        code = tandem.main(args=given, prog_name="tandem", standalone_mode=False)
+        return int(code or Exit.OK)
+    except click.exceptions.NoArgsIsHelpError as wrong:
         wrong.show()
         return Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        complain(Stop(Exit.FINDING, "stopped from the keyboard"))
-        return Exit.FINDING
-    return int(code or Exit.OK)
+    except Exception as failed:  # noqa: BLE001 - the last resort: a person never sees a traceback unasked
+        stop = _reason(failed)
+        if stop is None and "--debug" in given:
+            traceback.print_exception(failed)
+            return Exit.FAULT
+        stop = stop or fault.kept(failed)
+    except KeyboardInterrupt:
+        stop = _STOPPED
+    complain(stop, as_json="--json" in given)
+    return stop.code
+
+
+_STOPPED = Stop(Exit.INTERRUPTED, "stopped from the keyboard")
+
+
+def _reason(failed: Exception) -> Stop | None:
+    """None where it is nothing that somebody who typed the command can mend."""
+    match failed:
+        case Stop():
+            return failed
+        case click.Abort():
+            return _STOPPED
+        case click.UsageError(ctx=click.Context() as at):
+            return Stop(Exit.USAGE, failed.format_message(), f"see: {at.command_path} --help")
+        case click.ClickException():
+            return Stop(Exit.USAGE, failed.format_message(), "see: tandem --help")
+        case Refusal():
+            return Stop(Exit.FINDING, failed.message, failed.way_out or "", failed.reason)
+        case OSError(filename=str() | Path() as path, strerror=str() as reason):
+            return Stop(Exit.USAGE, f"{path}: {reason}", "see who may use it, and whether there is room")
+    return None

@@ -3,51 +3,19 @@
 import http.client
 import json
 import re
-import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import urlencode, urlsplit
-
-import click
 
 from tandem_ops.console import Exit, Stop
 from tandem_ops.network.plan import Layout
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _TIMEOUT = 10.0
 _TOKEN = re.compile("[!-~]+")
-
-
-def directory_option(function: Callable[P, R]) -> Callable[P, R]:
-    return click.option(
-        "--directory",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path(".tandem"),
-        show_default=True,
-        envvar="TANDEM_DIRECTORY",
-        help="The network made by `tandem up`.",
-    )(function)
-
-
-def json_option(function: Callable[P, R]) -> Callable[P, R]:
-    return click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")(function)
-
-
-def hub_options(function: Callable[P, R]) -> Callable[P, R]:
-    """`hub` and `certificates`: for a hub that `tandem up` did not start."""
-    with_certificates = click.option(
-        "--certificates",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Directory with the operator's cert.pem, key.pem and ca.pem. [default: DIRECTORY/operator]",
-    )(function)
-    with_hub = click.option("--hub", help="Address of the hub, host:port. [default: the one in DIRECTORY]")
-    return directory_option(with_hub(with_certificates))
 
 
 @contextmanager
@@ -55,22 +23,40 @@ def operator_channel(directory: Path, hub: str | None, certificates: Path | None
     """A channel to the hub; what it refuses ends the command with the reason."""
     import grpc
 
+    from tandem_platform.errors import Code
     from tandem_platform.rpc.client import refusal_of, secure_channel
     from tandem_platform.rpc.tls import TlsFiles
+    from tandem_platform.unreadable import UNREADABLE
 
     layout = Layout(directory)
     address = hub or layout.load_addresses().hub
-    files = TlsFiles.in_directory(certificates or layout.operator)
-    for path in (files.certificate, files.key, files.roots):
-        if not path.exists():
-            raise Stop(Exit.USAGE, f"{path} is not there", "issue one with: tandem certs operator NAME")
-    with secure_channel(address, files, default_timeout=_TIMEOUT) as channel:
+    held = certificates or layout.operator
+    try:
+        channel = secure_channel(address, TlsFiles.in_directory(held), default_timeout=_TIMEOUT)
+    except FileNotFoundError as absent:
+        raise Stop(Exit.USAGE, f"{absent.filename} is not there", _OPERATORS) from None
+    except UNREADABLE:
+        raise Stop(Exit.USAGE, f"{held} does not hold a certificate with its key", _OPERATORS) from None
+    with channel:
         try:
             yield channel
         except grpc.RpcError as error:
             refusal = refusal_of(error)
             code = Exit.UNREACHABLE if refusal.is_transient() else Exit.FINDING
-            raise Stop(code, f"the hub at {address}: {refusal.message}", refusal.way_out or "") from None
+            way_out = refusal.way_out or ""
+            if refusal.code is Code.UNAVAILABLE:
+                way_out = f"see that it runs there (--hub) and that {held} is of its network (--certificates)"
+            elif refusal.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED):
+                way_out = _OPERATORS
+            field = f"{refusal.field}: " if refusal.field else ""
+            message = f"the hub at {address}: {field}{refusal.message}"
+            raise Stop(code, message, way_out, refusal.reason) from None
+
+
+_OPERATORS = (
+    "name an operator's with --certificates; "
+    "issue one with: tandem certs operator NAME --authority DIRECTORY --out DIRECTORY"
+)
 
 
 class ClinicAway(Exception):
@@ -86,7 +72,7 @@ class Answer:
 
     @property
     def is_refusal(self) -> bool:
-        return self.status >= 400
+        return not 200 <= self.status < 300
 
     def __str__(self) -> str:
         if self.is_refusal and isinstance(self.body, Mapping):
@@ -105,9 +91,11 @@ class ClinicApi:
         try:
             parts = urlsplit(address)
             self._host, self._port = parts.hostname or "", parts.port
+            if parts.scheme not in ("http", "https") or not self._host:
+                raise ValueError("it begins with http:// or https://, and a host")
         except ValueError as unfit:
             raise Stop(
-                Exit.USAGE, f"{address} is no address: {unfit}", "such as http://127.0.0.1:8080"
+                Exit.USAGE, f"{address!r} is no clinic's address: {unfit}", "such as http://127.0.0.1:8080"
             ) from None
         if token and not _TOKEN.fullmatch(token):
             raise Stop(
@@ -155,6 +143,31 @@ class ClinicApi:
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
 
+def ask(api: ClinicApi, method: str, path: str, otherwise: str = "") -> Any:
+    """The document that the clinic answers with. Raises Stop where it refuses, is away, or is no clinic.
+
+    otherwise: the way out of a refusal that comes without one.
+    """
+    try:
+        answer = api.call(method, path)
+    except ClinicAway as away:
+        way_out = "see that the clinic runs, and that --clinic is its address"
+        raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}", way_out) from away
+    if isinstance(answer.body, Mapping) and answer.is_refusal:
+        said = {name: str(answer.body.get(name) or "") for name in ("detail", "title", "way_out", "reason")}
+        message = f"the clinic at {api.address}: {said['detail'] or said['title']}"
+        if answer.status == http.client.UNAUTHORIZED:
+            said["way_out"] = "name a file with a good access token of this clinic's: --token-file"
+        raise Stop(Exit.FINDING, message, said["way_out"] or otherwise, said["reason"])
+    if answer.is_refusal or not isinstance(answer.body, Mapping | list):
+        raise Stop(
+            Exit.FINDING,
+            f"what answers at {api.address} is no clinic of Tandem's: status {answer.status}",
+            "give the address of the clinic's API, without a path: http://HOST:PORT",
+        )
+    return answer.body
+
+
 def _decoded(content: bytes) -> Any:
     if not content:
         return None
@@ -164,22 +177,17 @@ def _decoded(content: bytes) -> Any:
         return content.decode(errors="replace")
 
 
-def clinic_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Which clinic is asked, and by which token: what `clinic_api` takes."""
-    for option in (
-        click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
-        click.option("--clinic", help="Address of the clinic's API, for one that `tandem up` did not start."),
-        click.option("--practice", help="The clinic, by its name in DIRECTORY."),
-    ):
-        function = option(function)
-    return function
-
-
 def clinic_api(
     directory: Path, practice: str | None, address: str | None, token_file: Path | None
 ) -> ClinicApi:
     """The clinic that the options name: by its place in the network of *directory*, or by address and token."""
     if address is not None:
+        if practice is not None:
+            raise Stop(
+                Exit.USAGE,
+                "--practice and --clinic exclude each other",
+                "--practice names a clinic of DIRECTORY, --clinic one that runs elsewhere",
+            )
         if token_file is None:
             raise Stop(
                 Exit.USAGE, "--clinic needs --token-file", "put an access token into a file of mode 0600"
@@ -204,11 +212,3 @@ def clinic_api(
 
 def _token_in(file: Path) -> str:
     return file.read_text("ascii", "replace").strip()
-
-
-def listens(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
-            return True
-    except OSError:
-        return False

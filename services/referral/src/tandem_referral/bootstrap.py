@@ -11,6 +11,7 @@ from flask import Flask
 
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
+from tandem_platform.exchange.relay import REST
 from tandem_platform.exchange.signing import HUB
 from tandem_platform.exchange.transport.configured import transport_for
 from tandem_platform.lifecycle import DRAIN_SECONDS, Ending, Loop, drain, share_the_interpreter
@@ -117,7 +118,7 @@ def _loops(hub: Hub, roles: tuple[str, ...]) -> list[Loop]:
     wakeup = hub.database.wakeup
     loops = []
     if "relay" in roles and hub.relay is not None:
-        loops.append(Loop("relay", hub.relay.step, 1.0, wakeup(ROWS)))
+        loops.append(Loop("relay", hub.relay.step_urgently, REST, wakeup(ROWS)))
     if "reader" in roles:
         if hub.feed is not None:
             feed = hub.feed

@@ -103,3 +103,13 @@ class EntryNotActive(Refusal):
             field="record_id",
             way_out="amend the entry that took its place",
         )
+
+
+class UplinkNotStopped(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "UPLINK_NOT_STOPPED",
+            "the hub has not stopped this uplink, so there is nothing to reopen",
+            way_out="rows that are parked the hub's operator retries; rows that are queued go by themselves",
+        )

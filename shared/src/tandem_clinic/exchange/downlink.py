@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_care import entry_kinds
@@ -21,6 +21,7 @@ from tandem_platform.rpc import words
 from tandem_platform.sealing import KeyBundle, SealBroken, open_entry, sign_received, verify_received
 from tandem_platform.sealing.entries import MOST_RECEIVED
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.lists import among
 
 _NEWS: Final[Mapping[str, Callable[[Transaction, Clinic, Any], None]]] = {
     "permission_changed": incoming.permission_changed,
@@ -108,7 +109,7 @@ class _Batch:
         clinic = self._clinic
         for origin, sealed in sorted(self._received.items()):
             body = pb.RowBody(entries_received=sign_received(clinic.keys, origin, sealed))
-            log.stage(self._tx, clinic.uplink, body, at=clinic.now())
+            log.stage(self._tx, clinic.uplink, body, at=clinic.now(), urgent=False)
 
     def _opened(self, sealed: pb.SealedEntry) -> bytes:
         """The content, proven and readable, or the fault of whoever sealed it."""
@@ -164,6 +165,6 @@ _REVOKED = (
         revocation_known.c.permission_id,
         func.max(revocation_known.c.permission_version).label("permission_version"),
     )
-    .where(revocation_known.c.permission_id.in_(bindparam("permissions", expanding=True)))
+    .where(among(revocation_known.c.permission_id, "permissions"))
     .group_by(revocation_known.c.permission_id)
 )

@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.domain.refusals import UplinkNotStopped
 from tandem_clinic.exchange import restore
 from tandem_clinic.hub import journal
-from tandem_clinic.store import worklist
-from tandem_clinic.store.conflicts import insert_new
+from tandem_clinic.store import audit, worklist
 from tandem_clinic.store.tables import command, revocation_known
 from tandem_clinic.usecases import sharing
 from tandem_platform.errors import Refusal
@@ -34,6 +34,7 @@ from tandem_platform.exchange.rows import Position, downlink, epoch_message, sig
 from tandem_platform.exchange.signing import signer
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ LEASE = 2 * PERIOD
 GRACE = timedelta(milliseconds=250)
 """How long Kafka has to move a log before gRPC does."""
 
+HEARSAY = timedelta(milliseconds=500)
+"""Between Syncs while Kafka works. How far the hub has come is heard by them, so the uplink has as long."""
+
 LONGEST_REST = timedelta(seconds=1)
 """Between attempts in vain, to move rows or to learn something new."""
 
@@ -55,16 +59,15 @@ class _Patience:
     """When gRPC has to move a log that stands still. Used by one thread at a time, or to no harm by two."""
 
     def __init__(self) -> None:
-        self._place = -1
-        self.awaited = 0
-        """The head when the wait began: a log that has come there is moving, however much has been added since."""
+        self.place = -1
+        """Where the log was when the wait began: one that has left there is moving, however far its head is ahead."""
         self._due_at: datetime | None = None
         self._rest = GRACE
 
-    def is_over(self, place: int, head: int, now: datetime, grace: timedelta) -> bool:
-        """The log is at *place*, behind *head*: True when it has been there for *grace*, and then ever less often."""
-        if place != self._place or self._due_at is None:
-            self._place, self.awaited, self._due_at, self._rest = place, head, now + grace, GRACE
+    def is_over(self, place: int, now: datetime, grace: timedelta) -> bool:
+        """The log is at *place*, behind its head: True when it has been there for *grace*, and then ever less often."""
+        if place != self.place or self._due_at is None:
+            self.place, self._due_at, self._rest = place, now + grace, GRACE
         elif self._due_at - now > LONGEST_REST:
             # The clock was set back since.
             self._due_at = now
@@ -179,17 +182,17 @@ class Sync:
         stuck, self._asked_at = self._asked_at == request.downlink_cursor, request.downlink_cursor
         if stuck:
             return min(2 * self._rest or GRACE, LONGEST_REST)
-        return GRACE if self._kafka_works() else timedelta(0)
+        return HEARSAY if self._kafka_works() else timedelta(0)
 
     def _act_on(self, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         with self._acting:
-            self._clinic.db.run(lambda tx: self._note(tx, response))
+            self._clinic.db.run(lambda tx: self._note(tx, request, response))
             self._peer.downlink_head = response.downlink_head.sequence
             self._peer.push_wanted = response.push_wanted
             self._peer.synced_at = self._clinic.now()
             self._restore(request, response)
 
-    def _note(self, tx: Transaction, response: pb.SyncResponse) -> None:
+    def _note(self, tx: Transaction, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         clinic = self._clinic
         now = clinic.now()
         for noted in response.revocations:
@@ -204,12 +207,16 @@ class Sync:
         self._acknowledge(tx, Position.from_message(response.uplink_cursor))
         if response.uplink_stopped:
             worklist.raise_alert(tx, "uplink-stopped", now, reason=response.uplink_stopped)
-        else:
-            worklist.clear_alert(tx, "uplink-stopped", now)
         if response.quarantined:
             worklist.raise_alert(tx, "rows-parked-at-hub", now, rows=str(len(response.quarantined)))
-        else:
-            worklist.clear_alert(tx, "rows-parked-at-hub", now)
+        over = {
+            "uplink-stopped": not response.uplink_stopped,
+            "rows-parked-at-hub": not response.quarantined,
+            # What was lost is on both sides again, and nothing is on its way.
+            "restored-from-backup": request.uplink_head == response.uplink_cursor,
+            "hub-restored": request.downlink_cursor == response.downlink_head,
+        }
+        worklist.clear_alerts(tx, [kind for kind, is_over in over.items() if is_over], now)
 
     def _acknowledge(self, tx: Transaction, hub_cursor: Position) -> bool:
         """Whether the hub's cursor is a place of our log. Another's numbers acknowledge nothing of ours."""
@@ -235,14 +242,20 @@ class Sync:
         self._peer.uplink_cursor = Position(epoch, hub_cursor.sequence, hub_cursor.hash)
 
     def reopen_uplink(self) -> None:
-        """An administrator's way out when the hub has stopped the uplink: what it lacks goes again, in a new epoch."""
+        """An administrator's way out when the hub has stopped the uplink: what it lacks goes again, in a new epoch.
+
+        Raises UplinkNotStopped where the hub has not.
+        """
         response = self.step()
+        if not response.uplink_stopped:
+            raise UplinkNotStopped
         hub_cursor = Position.from_message(response.uplink_cursor)
         with self._acting:
             epoch = restore.read_lost_rows_back(
                 self._clinic, hub_cursor, lambda new: self._open_epoch(new, hub_cursor)
             )
             self._peer.uplink_cursor = Position(epoch, hub_cursor.sequence, hub_cursor.hash)
+        self.push()
         self.step()
 
     def resume_downlink(self) -> None:
@@ -252,7 +265,7 @@ class Sync:
 
     def _start_downlink(self, tx: Transaction) -> None:
         restart(tx, downlink(self._clinic.practice_id))
-        worklist.clear_alert(tx, "downlink-stopped", self._clinic.now())
+        worklist.clear_alerts(tx, ["downlink-stopped"], self._clinic.now())
 
     def _follow_reopened_downlink(self, request: pb.SyncRequest, response: pb.SyncResponse) -> None:
         """The hub is back from a backup and continues above our cursor, in a new epoch."""
@@ -264,9 +277,9 @@ class Sync:
             if cursor == asked and Position.from_message(response.downlink_reopened_after) == asked:
                 move_cursor(tx, name, Position(response.downlink_epoch, cursor.sequence, cursor.hash))
                 self._start_downlink(tx)
-                worklist.raise_alert(
-                    tx, "hub-restored", self._clinic.now(), epoch=str(response.downlink_epoch)
-                )
+                now, epoch = self._clinic.now(), str(response.downlink_epoch)
+                audit.note(tx, "hub-restored", now, epoch=epoch)
+                worklist.raise_alert(tx, "hub-restored", now, epoch=epoch)
 
         self._clinic.db.run(work)
 
@@ -286,11 +299,10 @@ class Sync:
         if not self._uplink_is_due():
             return False
         if self._kafka_works() and not self._peer.push_wanted:
-            # Most likely the hub has them, and we have not heard.
+            # Most likely the hub has them, and we have not heard. What is under way must not go twice.
             self.step()
             there, _ = self._uplink_places()
-            if there >= self._uplink_patience.awaited:
-                self._uplink_patience.forget()
+            if there != self._uplink_patience.place:
                 return False
         return self.push()
 
@@ -300,8 +312,8 @@ class Sync:
             self._uplink_patience.forget()
             return False
         at_once = self._peer.push_wanted or not self._kafka_works()
-        grace = timedelta(0) if at_once else GRACE
-        return self._uplink_patience.is_over(there, ours, self._clinic.now(), grace)
+        grace = timedelta(0) if at_once else HEARSAY + GRACE
+        return self._uplink_patience.is_over(there, self._clinic.now(), grace)
 
     def _uplink_places(self) -> tuple[int, int]:
         """How far the hub has come, as far as we know, and how far we."""
@@ -374,8 +386,7 @@ class Sync:
             self._downlink_patience.forget()
             return 0
         grace = GRACE if self._kafka_works() else timedelta(0)
-        head, now = self._peer.downlink_head, self._clinic.now()
-        return self.read() if self._downlink_patience.is_over(cursor, head, now, grace) else 0
+        return self.read() if self._downlink_patience.is_over(cursor, self._clinic.now(), grace) else 0
 
     def read(self) -> int:
         """Fetch and apply every row that is missing here; how many there were. Raises Refusal if the hub is away."""

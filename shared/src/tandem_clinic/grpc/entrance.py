@@ -10,7 +10,6 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import Role, Staff
 from tandem_clinic.http.entrance import staff_with
 from tandem_clinic.store import staff as staff_store
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import answered_request
 from tandem_clinic.store.vault import CLINIC_KEY
 from tandem_platform.errors import Code, Refusal
@@ -18,6 +17,7 @@ from tandem_platform.rpc.dispatch import Call, Run
 from tandem_platform.rpc.identity import Caller
 from tandem_platform.rpc.server import Identify
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _KEPT = "answered_request.answer"
 

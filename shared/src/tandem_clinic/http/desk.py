@@ -74,8 +74,8 @@ def resume_downlink() -> list[dict[str, Any]]:
 
 def _remedy(action: str, apply: Callable[[], None]) -> list[dict[str, Any]]:
     caller().require(ADMINISTRATION)
-    clinic().db.run(lambda tx: audit.note(tx, action, clinic().now(), by=caller()))
     apply()
+    clinic().db.run(lambda tx: audit.note(tx, action, clinic().now(), by=caller()))
     return _alerts()
 
 

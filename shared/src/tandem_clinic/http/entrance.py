@@ -13,11 +13,11 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.hub.journal import Command, Journal
 from tandem_clinic.store import staff as staff_store
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import answered_request
 from tandem_clinic.store.vault import CLINIC_KEY
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 from tandem_platform.storage.together import Together
 
 T = TypeVar("T")

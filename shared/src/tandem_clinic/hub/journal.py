@@ -18,11 +18,11 @@ from tandem.directory.v1 import directory_pb2
 from tandem.referral.v1 import referral_pb2
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import worklist
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import command, journal_head
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 LONGEST_PAUSE: Final = timedelta(seconds=30)
 REPLAY_PATIENCE: Final = timedelta(minutes=10)
@@ -105,11 +105,6 @@ _LAST_QUEUED = (
     select(command.c.request_id)
     .where(_QUEUED, command.c.episode_id == bindparam("episode"))
     .order_by(command.c.position.desc())
-    .limit(1)
-)
-_WITHHOLDING = (
-    select(command.c.position)
-    .where(_QUEUED, command.c.episode_id == bindparam("episode"), command.c.withholds)
     .limit(1)
 )
 
@@ -211,11 +206,6 @@ def last_queued(tx: Transaction, episode_id: str) -> str | None:
     """The command that an uplink row of the episode must come after."""
     row = tx.execute(_LAST_QUEUED, {"episode": episode_id}).first()
     return None if row is None else row.request_id
-
-
-def is_withholding(tx: Transaction, episode_id: str) -> bool:
-    """Whether a revocation, hold or denial of the episode is queued: nothing of it leaves with a partner's wrap."""
-    return tx.execute(_WITHHOLDING, {"episode": episode_id}).first() is not None
 
 
 def commands_known(tx: Transaction) -> int:
@@ -381,7 +371,7 @@ class Journal:
         replay_above(tx, self._clinic, response.receipt.number - 1)
         if not self._settle(tx, sent, "answered", answer=answer, receipt_number=response.receipt.number):
             return
-        worklist.clear_alert(tx, "journal-stuck", self._clinic.now())
+        worklist.clear_alerts(tx, ["journal-stuck"], self._clinic.now())
         if sent.replayed_since is None and sent.name in self._answered:
             self._answered[sent.name](tx, self._clinic, sent, response)
 

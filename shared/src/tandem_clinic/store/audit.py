@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.domain.staff import Staff
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import audit_head, audit_record
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new, insert_rows
 
 _CHAIN = "clinic"
 _START = bytes(32)
@@ -81,7 +81,7 @@ def _append(tx: Transaction) -> None:
         digest = _hash(number=number, previous=previous, **staged)  # type: ignore[arg-type]
         rows.append({**staged, "number": number, "previous_hash": previous, "hash": digest})
         previous = digest
-    tx.execute(audit_record.insert(), rows)
+    insert_rows(tx, audit_record, rows)
     tx.execute(_MOVING, {"to": number, "with_hash": previous})
 
 

@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, or_, select, tuple_, update
+from sqlalchemy import or_, select, tuple_, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, SealedEntry
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import (
     episode,
@@ -20,6 +19,8 @@ from tandem_clinic.store.tables import (
 from tandem_clinic.store.vault import Vault
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 
 _OWN = "own_entry.content"
 _RECEIVED = "received_entry.content"
@@ -88,8 +89,6 @@ class NewSealing:
 
 
 _OWN_COLUMNS = tuple(own_entry.c[name] for name in OwnEntry.__slots__)
-_INSERT_OWN = own_entry.insert()
-_INSERT_SEALED = sealed_entry.insert()
 _RECEIVED_COLUMNS = tuple(received_entry.c[name] for name in ReceivedEntry.__slots__ if name != "is_marker")
 
 
@@ -100,7 +99,7 @@ def add_own(tx: Transaction, vault: Vault, *new: OwnEntry) -> None:
         values["derived_from"] = list(entry.derived_from)
         values["content"] = vault.encrypt(tx, entry.content, _OWN, entry.record_id, entry.patient_id)
         rows.append(values)
-    tx.execute(_INSERT_OWN, rows)
+    insert_rows(tx, own_entry, rows)
 
 
 def own(tx: Transaction, vault: Vault, record_id: str) -> OwnEntry:
@@ -180,8 +179,7 @@ def add_sealings(tx: Transaction, made: Sequence[NewSealing], now: datetime) -> 
                 "sealed_at": now,
             }
         )
-    if rows:
-        tx.execute(_INSERT_SEALED, rows)
+    insert_rows(tx, sealed_entry, rows)
 
 
 def sealed(tx: Transaction, entry_id: str) -> tuple[SealedEntry, Sealing] | None:
@@ -260,7 +258,7 @@ _KNOWN_RECEIVED = select(
     received_entry.c.entry_id,
     received_entry.c.state,
     (received_entry.c.content != b"").label("has_content"),
-).where(received_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+).where(among(received_entry.c.entry_id, "entries"))
 
 
 def remove_received(tx: Transaction, entry_ids: Collection[str]) -> None:
@@ -293,8 +291,7 @@ def add_received(
                 "received_at": now,
             }
         )
-    if rows:
-        tx.execute(received_entry.insert(), rows)
+    insert_rows(tx, received_entry, rows)
 
 
 def received(tx: Transaction, vault: Vault, entry_id: str) -> ReceivedEntry:
@@ -355,7 +352,7 @@ def forget(tx: Transaction, entry_ids: list[str]) -> None:
 
 
 _SUCCESSORS = select(received_entry.c.amends_entry_id, received_entry.c.labels).where(
-    received_entry.c.amends_entry_id.in_(bindparam("entries", expanding=True))
+    among(received_entry.c.amends_entry_id, "entries")
 )
 
 
@@ -433,9 +430,9 @@ _SENT = (
     )
     .join(own_entry, own_entry.c.record_id == sealed_entry.c.record_id)
     .join(episode, episode.c.episode_id == sealed_entry.c.episode_id)
-    .where(sealed_entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+    .where(among(sealed_entry.c.entry_id, "entries"))
 )
-_WITH_RECEIPT = select(receipt.c.entry_id).where(receipt.c.entry_id.in_(bindparam("entries", expanding=True)))
+_WITH_RECEIPT = select(receipt.c.entry_id).where(among(receipt.c.entry_id, "entries"))
 
 
 def add_receipts(
@@ -444,17 +441,14 @@ def add_receipts(
     """*hashes*: of the content, by entry. Returns the entries that had no receipt yet."""
     known = {row.entry_id for row in tx.all(_WITH_RECEIPT, entries=list(hashes))}
     fresh = [entry_id for entry_id in hashes if entry_id not in known]
-    if fresh:
-        tx.execute(
-            receipt.insert(),
-            [
-                {
-                    "entry_id": entry_id,
-                    "recipient_practice_id": recipient_practice_id,
-                    "content_hash": hashes[entry_id],
-                    "returned_at": now,
-                }
-                for entry_id in fresh
-            ],
-        )
+    rows = [
+        {
+            "entry_id": entry_id,
+            "recipient_practice_id": recipient_practice_id,
+            "content_hash": hashes[entry_id],
+            "returned_at": now,
+        }
+        for entry_id in fresh
+    ]
+    insert_rows(tx, receipt, rows)
     return fresh

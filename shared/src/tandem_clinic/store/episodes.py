@@ -3,16 +3,17 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from tandem_clinic.domain.episodes import Episode
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import episode
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.database import Lock
+from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 _COLUMNS = (
     episode.c.episode_id,
@@ -22,9 +23,9 @@ _COLUMNS = (
     episode.c.state,
     episode.c.opened_at,
 )
-_OF_PATIENT = (
+_OF_PATIENTS = (
     select(*_COLUMNS)
-    .where(episode.c.patient_id == bindparam("patient"))
+    .where(among(episode.c.patient_id, "patients"))
     .order_by(episode.c.opened_at, episode.c.episode_id)
 )
 
@@ -95,15 +96,27 @@ def found(tx: Transaction, episode_ids: Collection[str]) -> dict[str, Episode]:
     return {row.episode_id: Episode(**row._mapping) for row in rows}
 
 
-_AMONG = select(*_COLUMNS).where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
+_AMONG = select(*_COLUMNS).where(among(episode.c.episode_id, "episodes"))
 
 
-def of_patient(
-    tx: Transaction, patient_id: str, *, only_open: bool = False, lock: Lock | None = None
-) -> list[Episode]:
-    query = tx.locked(_OF_PATIENT, lock)
-    found = [Episode(**row._mapping) for row in tx.execute(query, {"patient": patient_id})]
-    return [each for each in found if each.is_open] if only_open else found
+def of_patient(tx: Transaction, patient_id: str) -> list[Episode]:
+    return [Episode(**row._mapping) for row in tx.all(_OF_PATIENTS, patients=[patient_id])]
+
+
+def hold_open_of(tx: Transaction, patient_ids: Collection[str]) -> dict[str, list[Episode]]:
+    """The open episodes of each, held as what sends does, see `hold`."""
+    found: dict[str, list[Episode]] = {patient_id: [] for patient_id in patient_ids}
+    if found:
+        for row in tx.execute(_HELD_OPEN[tx.dialect], {"patients": list(found)}):
+            found[row.patient_id].append(Episode(**row._mapping))
+    return found
+
+
+# In the order of their ids, in which whoever takes several of these locks takes them.
+_OPEN_OF_PATIENTS = (
+    _OF_PATIENTS.where(episode.c.state == "open").order_by(None).order_by(episode.c.episode_id)
+)
+_HELD_OPEN = {"sqlite": _OPEN_OF_PATIENTS, "postgresql": _OPEN_OF_PATIENTS.with_for_update(read=True)}
 
 
 def link(tx: Transaction, episode_id: str, patient_id: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import partner_key, partnership
 from tandem_platform.clock import Clock
 from tandem_platform.sealing.bundles import KeyBundle
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ _NEWEST_KEY = (
     .order_by(partner_key.c.version.desc())
     .limit(1)
 )
+
+
+def decoded(bundle: bytes | None) -> KeyBundle | None:
+    return None if bundle is None else _decoded(bytes(bundle))
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +101,7 @@ class Pins:
 
     def get(self, practice_id: str) -> KeyBundle | None:
         row = self._tx.execute(_NEWEST_KEY, {"practice": practice_id}).first()
-        return None if row is None else _decoded(bytes(row.bundle))
+        return None if row is None else decoded(row.bundle)
 
     def put(self, bundle: KeyBundle) -> None:
         """Versions at or above it are replaced: a practice that lost its keys may start anew, confirmed by a person."""

@@ -3,19 +3,20 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, bindparam, literal, select, update
+from sqlalchemy import BigInteger, literal, select, update
 
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.identity import PatientIdentity
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import ChangedMeanwhile, NotKnown
 from tandem_clinic.store.tables import patient, patient_identifier
 from tandem_clinic.store.vault import Vault
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 _IDENTITY = "patient.identity"
-_EXISTS = select(patient.c.patient_id).where(patient.c.patient_id == bindparam("id"))
+_EXIST = select(patient.c.patient_id).where(among(patient.c.patient_id, "ids"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ def get(tx: Transaction, vault: Vault, patient_id: str) -> Patient:
     )
 
 
-def require(tx: Transaction, patient_id: str) -> None:
-    """Refuse if there is no such patient."""
-    if tx.execute(_EXISTS, {"id": patient_id}).first() is None:
+def require(tx: Transaction, *patient_ids: str) -> None:
+    """Refuse if there is not every one of these patients."""
+    if len(tx.all(_EXIST, ids=[*patient_ids])) < len({*patient_ids}):
         raise NotKnown("patient", "patient_id")
 
 

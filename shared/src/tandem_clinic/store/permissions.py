@@ -1,17 +1,19 @@
 """Permissions as this clinic knows them: those that it gave, and those that it was given."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Row, select, update
 
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import consent_answer, permission
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class PermissionRecord:
 
 
 _COLUMNS = tuple(permission.c[name] for name in PermissionRecord.__slots__)
-_OF_EPISODE = (
+_OF_EPISODES = (
     select(*_COLUMNS)
-    .where(permission.c.episode_id == bindparam("episode"))
+    .where(among(permission.c.episode_id, "episodes"))
     .order_by(permission.c.starts_at, permission.c.permission_id)
 )
 
@@ -109,12 +111,16 @@ def change(tx: Transaction, permission_id: str, **changes: Any) -> None:
 
 
 def of_episode(tx: Transaction, episode_id: str) -> list[PermissionRecord]:
-    return [_record(row) for row in tx.execute(_OF_EPISODE, {"episode": episode_id})]
+    return [_record(row) for row in tx.all(_OF_EPISODES, episodes=[episode_id])]
 
 
-def rules_of(tx: Transaction, episode_id: str) -> list[Permission]:
-    """What decides: everything but what the hub refused. A grant that is queued counts; the hub decides again."""
-    return [record.to_rule() for record in of_episode(tx, episode_id) if record.state != "refused"]
+def rules_of(tx: Transaction, episode_ids: Collection[str]) -> dict[str, list[Permission]]:
+    """What decides in each: everything but what the hub refused. A grant that is queued counts; the hub decides again."""
+    rules: dict[str, list[Permission]] = {episode_id: [] for episode_id in episode_ids}
+    for row in tx.all(_OF_EPISODES, episodes=list(rules)):
+        if row.state != "refused":
+            rules[row.episode_id].append(_record(row).to_rule())
+    return rules
 
 
 def add_answer(

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from tandem_clinic.domain.episodes import ReferralView
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import hub_referral
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _COLUMNS = tuple(hub_referral.c[name] for name in ReferralView.__slots__)
 _OF_EPISODE = (

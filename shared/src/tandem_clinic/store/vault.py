@@ -2,10 +2,10 @@
 
 from sqlalchemy import bindparam, select, update
 
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.tables import data_key
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.encryption import ColumnCipher, DataKeyDestroyed, Keyring
+from tandem_platform.storage.inserts import insert_new
 
 _NOTE = "clinic.cipher"
 CLINIC_KEY = "clinic"

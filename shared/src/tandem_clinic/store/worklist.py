@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy import bindparam, or_, select, update
 
 from tandem_clinic.domain.staff import Staff
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import alert, worklist_item
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ _SETTLING = (
     update(worklist_item)
     .where(
         worklist_item.c.kind == bindparam("of"),
-        worklist_item.c.subject_id.in_(bindparam("subjects", expanding=True)),
+        among(worklist_item.c.subject_id, "subjects"),
         worklist_item.c.done_at.is_(None),
     )
     .values(done_at=bindparam("now"), done_by=bindparam("by"))
@@ -118,7 +119,7 @@ def of_service(tx: Transaction, kinds: Iterable[str]) -> list[Item]:
 
 _OF_SERVICE = (
     select(*_COLUMNS)
-    .where(worklist_item.c.done_at.is_(None), worklist_item.c.kind.in_(bindparam("kinds", expanding=True)))
+    .where(worklist_item.c.done_at.is_(None), among(worklist_item.c.kind, "kinds"))
     .order_by(worklist_item.c.raised_at)
     .limit(50)
 )
@@ -135,15 +136,17 @@ def raise_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "",
         )
 
 
-def clear_alert(tx: Transaction, kind: str, now: datetime, subject_id: str = "") -> None:
-    tx.execute(_CLEARING, {"of": kind, "subject": subject_id, "now": now})
+def clear_alerts(tx: Transaction, kinds: Collection[str], now: datetime) -> None:
+    """What they said is no longer the case. Only those of no subject."""
+    if kinds:
+        tx.execute(_CLEARING, {"of": list(kinds), "now": now})
 
 
 _CLEARING = (
     update(alert)
     .where(
-        alert.c.kind == bindparam("of"),
-        alert.c.subject_id == bindparam("subject"),
+        alert.c.kind.in_(bindparam("of", expanding=True)),
+        alert.c.subject_id == "",
         alert.c.cleared_at.is_(None),
     )
     .values(cleared_at=bindparam("now"))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from tandem_care import entry_kinds
@@ -15,7 +16,7 @@ from tandem_clinic.domain.staff import CARE, COORDINATION, Staff
 from tandem_clinic.store import audit, entries, episodes, patients
 from tandem_clinic.store.entries import NewSealing, OwnEntry
 from tandem_clinic.store.refusals import NotKnown
-from tandem_clinic.usecases.sharing import Outlook, needs_part2_label, outlook, seal_for, send, share
+from tandem_clinic.usecases.sharing import Outlook, needs_part2_label, outlooks, seal_for, send, share
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.ids import new_id
 from tandem_platform.storage import Transaction
@@ -108,9 +109,8 @@ def record_entries(tx: Transaction, clinic: Clinic, by: Staff, drafts: Sequence[
     """As many at once as there are, in order: all of them or none. What decides is read once for each episode."""
     for draft in drafts:
         by.require(COORDINATION if draft.content.kind in _LOGISTICS else CARE)
-    for patient_id in {draft.patient_id for draft in drafts}:
-        patients.require(tx, patient_id)
-    desk = _Desk(tx, clinic)
+    patients.require(tx, *{draft.patient_id for draft in drafts})
+    desk = _Desk(tx, clinic, drafts)
     recorded: list[Recorded] = []
     for draft in drafts:
         entry = _entry_of(clinic, by, draft)
@@ -141,13 +141,18 @@ def _entry_of(clinic: Clinic, by: Staff, draft: Draft) -> OwnEntry:
 class _Desk:
     """Collects what one transaction records, and writes it in few statements."""
 
-    def __init__(self, tx: Transaction, clinic: Clinic) -> None:
+    def __init__(self, tx: Transaction, clinic: Clinic, drafts: Sequence[Draft]) -> None:
         self._tx = tx
         self._clinic = clinic
         self._entries: list[OwnEntry] = []
         self._sealings: list[tuple[Outlook, NewSealing]] = []
-        self._open: dict[str, list[Outlook]] = {}
-        self._single: dict[str, Outlook] = {}
+        open_of = {draft.patient_id for draft in drafts if draft.episode_id is None}
+        single = {draft.episode_id for draft in drafts if draft.episode_id is not None}
+        self._open = episodes.hold_open_of(tx, open_of)
+        self._single = {each: episodes.get(tx, each, lock="shared") for each in sorted(single)}
+        held = [*self._single.values(), *chain.from_iterable(self._open.values())]
+        # Read after all are held: what stops sending waits for this transaction, or has been waited for.
+        self._outlooks = outlooks(tx, clinic, held) if held else {}
 
     def take(self, by: Staff, entry: OwnEntry) -> Recorded:
         audit.note(
@@ -172,24 +177,14 @@ class _Desk:
 
     def _views(self, entry: OwnEntry) -> list[Outlook]:
         """The episodes that the entry is shared with."""
-        if entry.episode_id is not None:
-            return [self._view_of(entry.episode_id, entry.patient_id)]
-        if entry.patient_id not in self._open:
-            found = episodes.of_patient(self._tx, entry.patient_id, only_open=True, lock="shared")
-            self._open[entry.patient_id] = [outlook(self._tx, self._clinic, episode) for episode in found]
-        return self._open[entry.patient_id]
-
-    def _view_of(self, episode_id: str, patient_id: str) -> Outlook:
-        if episode_id not in self._single:
-            self._single[episode_id] = outlook(
-                self._tx, self._clinic, episodes.get(self._tx, episode_id, lock="shared")
-            )
-        view = self._single[episode_id]
-        if view.episode.patient_id != patient_id:
+        if entry.episode_id is None:
+            return [self._outlooks[episode.episode_id] for episode in self._open[entry.patient_id]]
+        view = self._outlooks[entry.episode_id]
+        if view.episode.patient_id != entry.patient_id:
             raise NotKnown("episode", "episode_id")
         if not view.episode.is_open:
             raise EpisodeClosed
-        return view
+        return [view]
 
 
 def _own_entry(

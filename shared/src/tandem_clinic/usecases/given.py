@@ -1,14 +1,15 @@
 """Under which permission we hold what a partner gave: it is marked when none is left, and no longer when there is one again."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, select, update
 
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased
 from tandem_care.categories import Purpose
-from tandem_care.permission import Decision, Question, decide
+from tandem_care.permission import Decision, Permission, Question, decide
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.store import entries, episodes, partners, permissions
 from tandem_clinic.store.tables import received_entry
@@ -66,7 +67,7 @@ def _decided(
     episode = episodes.find(tx, episode_id)
     if episode is None:
         return []
-    rules = permissions.rules_of(tx, episode_id)
+    rules, now = _as_told(tx, clinic, episode_id)
     partnership = partners.find(tx, episode.partnership_id)
     by_treatment = (
         clinic.allows_treatment_basis
@@ -83,7 +84,7 @@ def _decided(
             category=words.category_code(labels.category),
             derived_from=frozenset(map(words.category_code, labels.derived_from)),
             authored_at=labels.authored_at.ToDatetime(tzinfo=UTC),
-            now=clinic.now(),
+            now=now,
             purpose=Purpose.TREATMENT,
             part2=labels.part2,
         )
@@ -92,6 +93,21 @@ def _decided(
             (row, decide(rules, question, True, True, treatment_relationship_allowed=by_treatment))
         )
     return decided
+
+
+def _as_told(tx: Transaction, clinic: Clinic, episode_id: str) -> tuple[list[Permission], datetime]:
+    """The rules, and a time at which they are what the hub told last.
+
+    What it calls active has begun and has not ended, whatever our own clock says: nothing is told again when that is set right.
+    """
+    rules, times = [], [clinic.now()]
+    for record in permissions.of_episode(tx, episode_id):
+        is_told = record.recipient_practice_id == clinic.practice_id and record.state == "active"
+        if is_told:
+            times.append(record.starts_at)
+        if record.state != "refused":
+            rules.append(replace(record.to_rule(), ends_at=None) if is_told else record.to_rule())
+    return rules, max(times)
 
 
 def _hold_under(tx: Transaction, entry_id: str, permission_id: str | None, version: int | None) -> None:

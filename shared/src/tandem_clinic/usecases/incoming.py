@@ -22,7 +22,6 @@ from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import time_in
 from tandem_clinic.store import audit, entries, episodes, permissions, referrals, worklist
-from tandem_clinic.store.conflicts import insert_new
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.tables import audit_root
 from tandem_clinic.usecases import given, partner
@@ -31,6 +30,7 @@ from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> None:

@@ -10,10 +10,11 @@ from tandem.exchange.v1.exchange_pb2 import EntryLabels, LateWrap, LogRow, RowBo
 from tandem_care.categories import EMERGENCY, PART2, Category, Purpose
 from tandem_care.permission import Decision, Permission, Question, Rule, decide
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.domain.episodes import Episode
+from tandem_clinic.domain.episodes import OVER, Episode
 from tandem_clinic.hub import journal
-from tandem_clinic.store import entries, episodes, partners, permissions, referrals, worklist
+from tandem_clinic.store import entries, episodes, partners, permissions, referrals, standings, worklist
 from tandem_clinic.store.entries import NewSealing, OwnEntry
+from tandem_clinic.store.standings import Standing
 from tandem_clinic.store.tables import exchange
 from tandem_platform.exchange import log
 from tandem_platform.ids import new_id
@@ -76,22 +77,33 @@ class Outlook:
         return None
 
 
-def outlook(tx: Transaction, clinic: Clinic, episode: Episode) -> Outlook:
-    partnership = partners.find(tx, episode.partnership_id)
-    referral = referrals.of_episode(tx, episode.episode_id)
+def outlooks(tx: Transaction, clinic: Clinic, among: Sequence[Episode]) -> dict[str, Outlook]:
+    """By episode."""
+    ids = {episode.episode_id for episode in among}
+    rules = permissions.rules_of(tx, ids)
+    standing = standings.of_episodes(tx, ids)
+    return {
+        episode.episode_id: _outlook(clinic, episode, rules[episode.episode_id], standing[episode.episode_id])
+        for episode in among
+    }
+
+
+def _outlook(clinic: Clinic, episode: Episode, rules: Sequence[Permission], standing: Standing) -> Outlook:
     return Outlook(
         clinic=clinic,
         episode=episode,
-        rules=permissions.rules_of(tx, episode.episode_id),
-        partnership_active=partnership is not None and partnership.is_active,
-        referral_live=episode.is_open and (referral is None or not referral.is_over),
-        by_treatment=clinic.allows_treatment_basis
-        and partnership is not None
-        and partnership.partner_allows_treatment_basis,
-        withholding=journal.is_withholding(tx, episode.episode_id),
-        partner=trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, clinic.now()),
-        after_request_id=journal.last_queued(tx, episode.episode_id) or "",
+        rules=rules,
+        partnership_active=standing.partnership_state == "active",
+        referral_live=episode.is_open and standing.referral_state not in OVER,
+        by_treatment=clinic.allows_treatment_basis and bool(standing.partner_allows_treatment_basis),
+        withholding=standing.withholding is not None,
+        partner=trust.usable_now(partners.decoded(standing.bundle), clinic.now()),
+        after_request_id=standing.last_queued or "",
     )
+
+
+def outlook(tx: Transaction, clinic: Clinic, episode: Episode) -> Outlook:
+    return outlooks(tx, clinic, [episode])[episode.episode_id]
 
 
 def own_view(

@@ -9,11 +9,9 @@ from sqlalchemy import func, select
 
 from tandem.exchange.v1.exchange_pb2 import WrapRequested
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.hub import journal
-from tandem_clinic.store import audit, entries, episodes, partners, worklist
+from tandem_clinic.store import audit, entries, episodes, worklist
 from tandem_clinic.store.tables import audit_record
-from tandem_clinic.usecases.sharing import WRAP_WANTED, own_view, wrap_late
-from tandem_platform.sealing import trust
+from tandem_clinic.usecases.sharing import WRAP_WANTED, outlook, wrap_late
 from tandem_platform.storage import Transaction
 
 MOST_WRAPS_AN_HOUR = 2000
@@ -63,12 +61,13 @@ def _give(tx: Transaction, clinic: Clinic, entry_id: str, room: int) -> str:
     assert found is not None
     episode = episodes.get(tx, found[1].episode_id, lock="shared")
     record = entries.own(tx, clinic.vault, found[1].record_id)
-    decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
+    view = outlook(tx, clinic, episode)
+    decision = view.decide(record.category, record.derived_from, record.authored_at)
     if not decision.permitted:
         return decision.rule
-    if journal.is_withholding(tx, episode.episode_id):
+    if view.withholding:
         return "revocation-queued"
-    bundle = trust.usable(partners.Pins(tx, clinic.clock), episode.partner_practice_id, now)
+    bundle = view.partner
     if bundle is None:
         worklist.raise_item(
             tx,

@@ -11,14 +11,15 @@ from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Select, Table, Update, and_, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, Table, Update, and_, bindparam, case, select, update
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
 from tandem_platform.exchange.rows import FIRST_EPOCH, GENESIS_HASH, START, Position, body_hash, row_hash
 from tandem_platform.exchange.tables import tables_of
 from tandem_platform.ids import is_id
 from tandem_platform.storage.database import Transaction
+from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 
 _STAGED = "exchange.staged"
 
@@ -34,6 +35,7 @@ class _Staged:
     episode_id: str | None
     permission_id: str | None
     at: datetime
+    urgent: bool
 
 
 @dataclass
@@ -53,8 +55,12 @@ def stage(
     entry_id: str | None = None,
     episode_id: str | None = None,
     permission_id: str | None = None,
+    urgent: bool = True,
 ) -> None:
-    """Append *body* to *log* when *tx* commits. The ids are for finding the row again, to void it."""
+    """Append *body* to *log* when *tx* commits. The ids are for finding the row again, to void it.
+
+    urgent: whether somebody waits for it. What nobody waits for goes a little later, with whatever else there is then.
+    """
     staging = tx.notes.get(_STAGED)
     if staging is None:
         staging = tx.notes[_STAGED] = _Staging()
@@ -67,6 +73,7 @@ def stage(
             episode_id,
             permission_id,
             at or datetime.now(UTC),
+            urgent,
         )
     )
 
@@ -95,6 +102,7 @@ def _append_staged(tx: Transaction) -> None:
         return
     tables = tables_of(tx.database.metadata)
     heads = _lock_heads(tx, sorted({row.log for row in staging.rows}))
+    urgent = dict.fromkeys(heads, 0)
     values = []
     for row in sorted(staging.rows, key=lambda staged: staged.log):
         before = heads[row.log]
@@ -104,6 +112,8 @@ def _append_staged(tx: Transaction) -> None:
             before.epoch, sequence, row_hash(row.log, before.epoch, sequence, before.hash, hash_of_body)
         )
         heads[row.log] = after
+        if row.urgent:
+            urgent[row.log] = sequence
         values.append(
             {
                 "log": row.log,
@@ -119,15 +129,23 @@ def _append_staged(tx: Transaction) -> None:
                 "appended_at": row.at,
             }
         )
-    tx.execute(tables.log.insert(), values)
+    insert_rows(tx, tables.log, values)
     tx.execute(
         _moving(tables.head),
         [
-            {"of": log, "to_epoch": at.epoch, "to": at.sequence, "with_hash": at.hash}
+            {
+                "of": log,
+                "to_epoch": at.epoch,
+                "to": at.sequence,
+                "with_hash": at.hash,
+                "urgent_to": urgent[log],
+            }
             for log, at in heads.items()
         ],
     )
-    tx.wake(ROWS, *heads)
+    awaited = [log for log, sequence in urgent.items() if sequence]
+    if awaited:
+        tx.wake(ROWS, *awaited)
 
 
 @cache
@@ -135,7 +153,14 @@ def _moving(head: Table) -> Update:
     return (
         update(head)
         .where(head.c.log == bindparam("of"))
-        .values(epoch=bindparam("to_epoch"), sequence=bindparam("to"), hash=bindparam("with_hash"))
+        .values(
+            epoch=bindparam("to_epoch"),
+            sequence=bindparam("to"),
+            hash=bindparam("with_hash"),
+            urgent=case(
+                (head.c.urgent < bindparam("urgent_to"), bindparam("urgent_to")), else_=head.c.urgent
+            ),
+        )
     )
 
 
@@ -143,9 +168,8 @@ def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
     head = tables_of(tx.database.metadata).head
     rows = tx.all(_locking(head), logs=logs)
     if len(rows) < len(logs):
-        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-        fresh = [{"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH} for log in logs]
-        tx.execute(insert(head).values(fresh).on_conflict_do_nothing())
+        for log in logs:
+            insert_new(tx, head, {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH})
         rows = tx.all(_locking(head), logs=logs)
     return {row.log: Position(row.epoch, row.sequence, row.hash) for row in rows}
 
@@ -154,7 +178,7 @@ def _lock_heads(tx: Transaction, logs: Sequence[str]) -> dict[str, Position]:
 def _locking(head: Table) -> Select[Any]:
     return (
         select(head.c.log, head.c.epoch, head.c.sequence, head.c.hash)
-        .where(head.c.log.in_(bindparam("logs", expanding=True)))
+        .where(among(head.c.log, "logs"))
         .order_by(head.c.log)
         .with_for_update()
     )
@@ -299,7 +323,8 @@ def open_epoch(
     Rows up to sequence *common* are the same on both sides.
     Rows of ours above it are appended anew, with new numbers: the peer may see their content a second time, and every effect is
     applied once by its id or version.
-    *lost* are the rows between *common* and *after* as the peer gave them back, where it could.
+    *lost* are the rows between *common* and *after* as the peer gave them back, where it could. Of those that were voided
+    there is nothing to give back: what we still have of them goes again, unless the peer has its entry by another row.
     """
     tables = tables_of(tx.database.metadata)
     rows = tables.log
@@ -319,9 +344,10 @@ def open_epoch(
             acknowledged=after.sequence,
         )
     )
-    given_back = {row.body_hash for row in lost}
+    given_back = {row.body_hash for row in lost if row.body}
+    there = {_ids_in(row.body)[0] for row in lost if row.body} - {None}
     for row in ours:
-        if row.body is not None and row.body_hash not in given_back:
+        if row.body is not None and row.body_hash not in given_back and row.entry_id not in there:
             stage(
                 tx,
                 log,
@@ -335,7 +361,7 @@ def open_epoch(
 
 def keep(tx: Transaction, log: str, received: Sequence[LogRow], at: datetime) -> None:
     """Store rows as they are: a reader's copy of its peer's log, or a writer's own rows that came back."""
-    tx.execute(tables_of(tx.database.metadata).log.insert(), [_kept_values(log, row, at) for row in received])
+    insert_rows(tx, tables_of(tx.database.metadata).log, [_kept_values(log, row, at) for row in received])
 
 
 def _kept_values(log: str, row: LogRow, at: datetime) -> dict[str, object]:

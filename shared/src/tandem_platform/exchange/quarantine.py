@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, Select, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.exchange.rows import Position
 from tandem_platform.exchange.tables import tables_of
 from tandem_platform.storage.database import Transaction
+from tandem_platform.storage.inserts import insert_new
 
 
 def park(
@@ -26,21 +26,17 @@ def park(
 ) -> None:
     """Set a row aside; its log goes on without it. *reason* is a code without content."""
     table = tables_of(tx.database.metadata).quarantine
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    tx.execute(
-        insert(table)
-        .values(
-            log=log,
-            sequence=position.sequence,
-            epoch=position.epoch,
-            episode_id=episode_id,
-            body=body,
-            reason=reason,
-            own_fault=own_fault,
-            parked_at=at,
-        )
-        .on_conflict_do_nothing()
-    )
+    parked = {
+        "log": log,
+        "sequence": position.sequence,
+        "epoch": position.epoch,
+        "episode_id": episode_id,
+        "body": body,
+        "reason": reason,
+        "own_fault": own_fault,
+        "parked_at": at,
+    }
+    insert_new(tx, table, parked)
 
 
 def parked_episodes(tx: Transaction, log: str) -> set[str]:
@@ -75,6 +71,7 @@ def listed(tx: Transaction, log: str | None = None) -> Sequence[Row[Any]]:
         table.c.reason,
         table.c.own_fault,
         table.c.parked_at,
+        table.c.attempts,
     )
     if log is not None:
         query = query.where(table.c.log == log)

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 from sqlalchemy import Select, Table, Update, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from tandem.exchange.v1.exchange_pb2 import LogRow, RowBody
@@ -34,6 +33,7 @@ from tandem_platform.exchange.rows import (
 from tandem_platform.exchange.tables import tables_of
 from tandem_platform.rpc.intake import NumberCheck, RequestMalformed, TextCheck
 from tandem_platform.storage.database import Database, Transaction
+from tandem_platform.storage.inserts import insert_new
 
 _log = logging.getLogger(__name__)
 
@@ -411,9 +411,7 @@ def lock_cursor(tx: Transaction, log: str) -> tuple[Position, str]:
     cursor = tables_of(tx.database.metadata).cursor
     row = tx.first(_locking(cursor), of=log)
     if row is None:
-        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-        values = {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH}
-        tx.execute(insert(cursor).values(values).on_conflict_do_nothing())
+        insert_new(tx, cursor, {"log": log, "epoch": FIRST_EPOCH, "sequence": 0, "hash": GENESIS_HASH})
         row = tx.first(_locking(cursor), of=log)
         assert row is not None
     return Position(row.epoch, row.sequence, row.hash), row.stopped

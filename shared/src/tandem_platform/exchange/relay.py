@@ -18,9 +18,12 @@ from tandem_platform.storage.database import Database, Transaction
 
 _log = logging.getLogger(__name__)
 
-BATCH_ROWS = 500
+BATCH_ROWS = 200
 LARGEST_RECORD = 900_000
 """Bytes; below Kafka's default limit of 1 MiB, with room for headers."""
+
+REST = 0.2
+"""Seconds between two looks at what nobody waits for. Below the time after which gRPC would carry it."""
 
 SLOW = 0.5
 """Seconds; what Kafka has not taken by then goes by gRPC, while the producer may go on trying."""
@@ -49,6 +52,7 @@ class Relay:
         self._publisher: Publisher | None = None
         self._has_failed = False
         self._sending_since: float | None = None
+        self._whole_at = -REST
 
     @property
     def failing(self) -> bool:
@@ -56,10 +60,18 @@ class Relay:
         since = self._sending_since
         return self._has_failed or (since is not None and time.monotonic() - since > SLOW)
 
-    def step(self) -> bool:
+    def step_urgently(self) -> bool:
+        """As `step`, but what nobody waits for goes only every REST seconds: a receipt for each entry would cost what entries do."""
+        now = time.monotonic()
+        whole = now - self._whole_at >= REST
+        if whole:
+            self._whole_at = now
+        return self.step(only_urgent=not whole)
+
+    def step(self, *, only_urgent: bool = False) -> bool:
         """Publish what is due. True if there may be more."""
         with self._database.glancing() as tx:
-            due = self._due(tx)
+            due = self._due(tx, only_urgent)
         more = False
         for name, published in due:
             if not self._publish(name, published):
@@ -67,8 +79,9 @@ class Relay:
             more = True
         return more
 
-    def _due(self, tx: Transaction) -> list[tuple[str, int]]:
-        due = [(row.log, row.published) for row in tx.all(_unpublished(tables_of(tx.database.metadata).head))]
+    def _due(self, tx: Transaction, only_urgent: bool) -> list[tuple[str, int]]:
+        unpublished = _unpublished(tables_of(tx.database.metadata).head, only_urgent)
+        due = [(row.log, row.published) for row in tx.all(unpublished)]
         allowed = self._may_publish(tx, [name for name, _ in due]) if due else set()
         return [(name, published) for name, published in due if name in allowed]
 
@@ -156,8 +169,9 @@ class Relay:
 
 
 @cache
-def _unpublished(head: Table) -> Select[Any]:
-    return select(head.c.log, head.c.published).where(head.c.sequence > head.c.published).order_by(head.c.log)
+def _unpublished(head: Table, only_urgent: bool) -> Select[Any]:
+    query = select(head.c.log, head.c.published).where(head.c.sequence > head.c.published)
+    return (query.where(head.c.urgent > head.c.published) if only_urgent else query).order_by(head.c.log)
 
 
 @cache

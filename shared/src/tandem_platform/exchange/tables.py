@@ -49,6 +49,8 @@ def exchange_tables(metadata: MetaData) -> ExchangeTables:
         Column("hash", LargeBinary, nullable=False),
         # Up to where the relay has brought it to Kafka.
         Column("published", BigInteger, nullable=False, server_default="0"),
+        # The last row that somebody waits for; those after it may be published a little later, with others.
+        Column("urgent", BigInteger, nullable=False, server_default="0"),
         # The reader's cursor, as it last told.
         Column("acknowledged", BigInteger, nullable=False, server_default="0"),
     )

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 CallerKind = Literal["practice", "hub", "operator", "staff"]
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
-_NETWORK = re.compile(r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?")
+NETWORK = re.compile(r"[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?")
 _URI = re.compile(
     rf"spiffe://(?P<network>[^/?#]+)/(?:(?P<kind>practice|operator)/(?P<id>{_NAME})|(?P<hub>hub))"
 )
@@ -156,7 +156,7 @@ class PeerIdentity:
     """
 
     def __init__(self, network: str, clock: Clock, revoked: RevokedSerials | None = None) -> None:
-        if not _NETWORK.fullmatch(network):
+        if not NETWORK.fullmatch(network):
             raise ValueError("a network is named like a domain, in lower case: tandem.example")
         self.network = network
         self._clock = clock

@@ -1,5 +1,6 @@
 """Sealing of what travels, and the keys behind it: the hub carries it and cannot read it."""
 
+from tandem_platform.files import SecretExposed
 from tandem_platform.sealing.bundles import (
     BundleExpired,
     BundleForged,
@@ -28,7 +29,6 @@ from tandem_platform.sealing.entries import (
 )
 from tandem_platform.sealing.keys import KeysUnreadable, PracticeKeys, load_certificate
 from tandem_platform.sealing.labels import encode_labels
-from tandem_platform.sealing.secret_files import SecretExposed
 from tandem_platform.sealing.trust import (
     BundleForked,
     BundleNotYetValid,

@@ -29,6 +29,7 @@ from google.protobuf.message import DecodeError
 
 from tandem.directory.v1.directory_pb2 import SignedKeyBundle
 from tandem_platform.errors import Code, Refusal
+from tandem_platform.files import read_secret, write_whole
 from tandem_platform.sealing.bundles import (
     BY_FORMER_KEY,
     SIGNATURE_LENGTH,
@@ -39,7 +40,6 @@ from tandem_platform.sealing.bundles import (
     SigningKey,
     signing_input,
 )
-from tandem_platform.sealing.secret_files import read_secret, write_secret
 from tandem_platform.unreadable import UNREADABLE
 
 HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -136,7 +136,7 @@ class PracticeKeys:
         if kept.signed_bundle.certificates == certificate.encoded:
             return kept
         renewed = kept.certified_anew(certificate)
-        write_secret(_file_of(directory, renewed.version), renewed.to_pem()[-1].encode())
+        write_whole(_file_of(directory, renewed.version), renewed.to_pem()[-1].encode())
         return renewed
 
     @property
@@ -226,7 +226,7 @@ class PracticeKeys:
     def save(self, directory: Path) -> None:
         """One file per version, mode 0600. Older versions are never removed: they open old content."""
         for version, text in zip(self._versions, self.to_pem(), strict=True):
-            write_secret(_file_of(directory, version), text.encode())
+            write_whole(_file_of(directory, version), text.encode())
 
     @classmethod
     def load(cls, directory: Path) -> Self:

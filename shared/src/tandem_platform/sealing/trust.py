@@ -186,7 +186,11 @@ def usable(pins: PinnedBundles, practice_id: str, now: datetime) -> KeyBundle | 
 
     Then the entry travels without the peer's wrap, which is added on request once the peer has rotated.
     """
-    bundle = pins.get(practice_id)
+    return usable_now(pins.get(practice_id), now)
+
+
+def usable_now(bundle: KeyBundle | None, now: datetime) -> KeyBundle | None:
+    """As `usable`, of a bundle that is there already."""
     return bundle if bundle is not None and now < bundle.expires_at else None
 
 

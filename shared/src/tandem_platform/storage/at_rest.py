@@ -36,11 +36,16 @@ def install(key: bytes) -> None:
     The key is the process's, not a database's, because column types have no other way to reach it;
     ciphertexts name their key, so that several services in one process (the simulated network) do not collide.
     """
-    if len(key) != 32:
-        raise ValueError("an at-rest key has 32 bytes")
-    name = hashlib.sha256(b"tandem-at-rest-name" + key).digest()[:4]
+    name = name_of(key)
     _Installed.ciphers[name] = AESGCM(key)
     _Installed.current = name
+
+
+def name_of(key: bytes) -> bytes:
+    """What every value that is encrypted under *key* (32 bytes) begins with."""
+    if len(key) != 32:
+        raise ValueError("an at-rest key has 32 bytes")
+    return hashlib.sha256(b"tandem-at-rest-name" + key).digest()[:4]
 
 
 def load_or_create(path: Path) -> bytes:

@@ -7,17 +7,30 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, MetaData, Row, Select, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Executable,
+    MetaData,
+    Row,
+    Select,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from tandem_platform.storage.prepared import PreparedStatements, Rows
 from tandem_platform.storage.wakeup import CHANNEL, CommitWatcher, Wakeup, Wakeups, payload_of
 
 T = TypeVar("T")
 Lock = Literal["exclusive", "shared"]
 
-_TELL = text("SELECT pg_notify(:channel, :payload)")
+_TELL = select(func.pg_notify(bindparam("channel"), bindparam("payload")))
 _RETRIED_SQLSTATES = {"40001", "40P01"}
 _ATTEMPTS = 6
 
@@ -32,36 +45,91 @@ class Transaction:
         self.notes: dict[str, Any] = {}
         self._before_commit: list[tuple[int, Callable[[Transaction], None]]] = []
         self._topics: set[str] = set()
+        self._savepoints = 0
+        self._cursor: Any = None
 
-    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        return self.connection.execute(statement, parameters)
+    def execute(self, statement: Executable, parameters: Any = None) -> "CursorResult[Any] | Rows":
+        """A statement that is built once, and not for each call, costs a quarter."""
+        many = isinstance(parameters, list | tuple)
+        if many and len(parameters) == 1:
+            many, parameters = False, parameters[0]
+        values = parameters[0] if many else parameters or {}
+        prepared = self.database.prepared.get(statement, tuple(values), self.connection.dialect)
+        if prepared is None:
+            return self.connection.execute(statement, parameters)
+        if many:
+            self.drive(prepared.text, [prepared.parameters(each) for each in parameters], many=True)
+            return Rows([])
+        return Rows(prepared.rows(self.drive(prepared.text, prepared.parameters(values))))
+
+    def drive(self, statement: str, parameters: Any, *, many: bool = False) -> Sequence[Any]:
+        """Have the driver execute its own words; the rows as it gives them. Raises what SQLAlchemy raises."""
+        if self._cursor is None:
+            driver: Any = self.connection.connection.driver_connection
+            self._cursor = driver.cursor()
+        cursor = self._cursor
+        try:
+            if many:
+                cursor.executemany(statement, parameters)
+            else:
+                cursor.execute(statement, parameters)
+            rows = () if many or cursor.description is None else list(cursor.fetchall())
+        except Exception as fault:
+            self._raise(fault, statement)
+            raise
+        if listeners := self.connection.dispatch.after_cursor_execute:
+            # Whoever observes statements hears of these as of all others.
+            listeners(self.connection, cursor, statement, parameters, None, many)
+        return rows
+
+    def _raise(self, fault: Exception, statement: str) -> None:
+        dialect = self.connection.dialect
+        drivers_own: Any = dialect.loaded_dbapi.Error
+        if not isinstance(fault, drivers_own):
+            return
+        lost = dialect.is_disconnect(fault, self.connection.connection.dbapi_connection, self._cursor)
+        if lost:
+            self.connection.invalidate(fault)
+        raise DBAPIError.instance(
+            statement,
+            None,
+            fault,
+            drivers_own,
+            hide_parameters=True,
+            connection_invalidated=lost,
+            dialect=dialect,
+        ) from fault
 
     def first(self, statement: Select[Any], lock: Lock | None = None, **values: Any) -> Row[Any] | None:
-        """*values*: for the statement's own parameters. One that is built once costs a quarter of one built for each call."""
-        return self.connection.execute(self.locked(statement, lock), values).first()
+        """*values*: for the statement's own parameters."""
+        found: Row[Any] | None = self.execute(self.locked(statement, lock), values).first()
+        return found
 
     def all(self, statement: Any, lock: Lock | None = None, **values: Any) -> Sequence[Row[Any]]:
         """As `first`, with every row."""
-        return self.connection.execute(self.locked(statement, lock), values).all()
+        return self.execute(self.locked(statement, lock), values).all()
 
     def locked(self, statement: Any, lock: Lock | None) -> Any:
         """SQLite's write transactions exclude each other already, so that a row lock adds nothing there."""
         if lock is None or self.dialect == "sqlite":
             return statement
-        return statement.with_for_update(read=lock == "shared")
+        return self.database.prepared.locking(statement, lock)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside, and what it staged for commit, if it raises."""
         staged, before, topics = self._copy_notes(), list(self._before_commit), set(self._topics)
-        nested = self.connection.begin_nested()
+        self._savepoints += 1
+        name = f"part_{self._savepoints}"
+        self.drive(f"SAVEPOINT {name}", ())
         try:
             yield
         except BaseException:
-            nested.rollback()
+            if not self.connection.invalidated:
+                self.drive(f"ROLLBACK TO SAVEPOINT {name}", ())
             self.notes, self._before_commit, self._topics = staged, before, topics
             raise
-        nested.commit()
+        self.drive(f"RELEASE SAVEPOINT {name}", ())
 
     def _copy_notes(self) -> dict[str, Any]:
         return {name: note.copy() if hasattr(note, "copy") else note for name, note in self.notes.items()}
@@ -100,6 +168,7 @@ class Database:
         self.url = make_url(url)
         self.metadata = metadata
         self.wakeups = Wakeups()
+        self.prepared = PreparedStatements()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writer = threading.Lock()
         self._writing_thread: int | None = None
@@ -140,6 +209,7 @@ class Database:
                 yield from self._work(tx)
         else:
             with self._connected(self.engine) as tx:
+                tx.connection.begin()
                 yield from self._work(tx)
         # Outside the writer's lock: whoever is woken may want to write at once.
         tx.committed()
@@ -172,6 +242,8 @@ class Database:
         with self._connected(self._snapshots) as tx:
             if self.is_sqlite:
                 tx.connection.exec_driver_sql("BEGIN")
+            else:
+                tx.connection.begin()
             try:
                 yield tx
             finally:

@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tandem_platform.errors import Code, Refusal
+from tandem_platform.files import read_secret, write_whole
 from tandem_platform.sealing.encoding import encode
-from tandem_platform.sealing.secret_files import read_secret, write_secret
 
 _KEY = 32
 _NONCE = 12
@@ -182,7 +182,7 @@ class Keyring:
             },
             "index_key": base64.b64encode(self.index_key).decode(),
         }
-        write_secret(path, json.dumps(content, indent=2).encode())
+        write_whole(path, json.dumps(content, indent=2).encode())
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

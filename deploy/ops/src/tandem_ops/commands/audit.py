@@ -1,15 +1,16 @@
 """`tandem audit`: whether the hub's account is as it was written."""
 
 import json
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import click
 
 from tandem_ops.account import Kept, check_account, kept_by
-from tandem_ops.console import Exit, Output, Stop
+from tandem_ops.console import Exit, Output, Stop, counted
 from tandem_ops.network.members import database_url
 from tandem_ops.network.plan import Layout
-from tandem_ops.reach import directory_option, json_option
+from tandem_ops.options import directory_option, json_option
 
 _EPILOG = """\b
 Examples:
@@ -53,7 +54,10 @@ def verify(
     directory: Path,
     as_json: bool,
 ) -> None:
-    """Hold the hub's database against roots that its clinics kept."""
+    """Hold the hub's account against what clinics kept.
+
+    What they kept are roots: signatures of the hub's over its whole account, one each minute.
+    """
     layout = Layout(directory)
     if hub_database is None:
         plan = layout.load_plan()
@@ -61,14 +65,21 @@ def verify(
         against = against or tuple(database_url(plan, layout, each.name) for each in plan.practices)
     key = at_rest_key or layout.hub / "at-rest.key"
     if not key.exists():
-        raise Stop(Exit.USAGE, f"{key} is not there", "name the hub's key with --at-rest-key")
+        raise Stop(Exit.USAGE, f"{key} is not there", "name the hub's own with --at-rest-key")
     kept = [kept_by(source) for source in against]
     findings = check_account(hub_database, key, kept)
     output = Output(as_json)
-    output.rows(
-        "Findings", ("chain", "number", "fault"), [(each.chain, each.number, each.fault) for each in findings]
-    )
-    _tell_strength(output, kept)
+    if as_json:
+        output.facts(
+            {
+                "findings": [asdict(each) for each in findings],
+                "roots": sum(len(each.roots) for each in kept),
+                "clinics": len(kept),
+            }
+        )
+    else:
+        output.rows("Findings", ("chain", "number", "fault"), [astuple(each) for each in findings])
+        _tell_strength(output, kept)
     if findings:
         context.exit(Exit.FINDING)
 
@@ -76,7 +87,7 @@ def verify(
 def _tell_strength(output: Output, kept: list[Kept]) -> None:
     roots = sum(len(each.roots) for each in kept)
     if roots:
-        output.say(f"Held against {roots} roots kept by {len(kept)} clinics.")
+        output.say(f"Held against {counted(roots, 'root')} kept by {counted(len(kept), 'clinic')}.")
     elif kept:
         output.say("No clinic has kept a root yet; the hub publishes one each minute.", style="yellow")
     else:
@@ -89,5 +100,9 @@ def _tell_strength(output: Output, kept: list[Kept]) -> None:
 @command.command("export", epilog=_EPILOG)
 @click.argument("clinic_database")
 def export(clinic_database: str) -> None:
-    """Print the roots that a clinic kept, for somebody else to check with. Nothing in it is secret."""
-    click.echo(json.dumps(kept_by(clinic_database).to_json(), indent=1))
+    """Print the roots that a clinic kept.
+
+    It is for somebody else to check with: for --against. Nothing in it is secret.
+    CLINIC_DATABASE is a URL, or the path of an SQLite file.
+    """
+    click.echo(json.dumps(kept_by(clinic_database, "CLINIC_DATABASE").to_json(), indent=1))

@@ -32,7 +32,10 @@ def command() -> None:
 @command.command("setup")
 @_root
 def setup(root: Path) -> None:
-    """Make certificates, passwords and the script that makes the databases. What is there stays."""
+    """Make certificates, passwords and databases.
+
+    The databases are made by a script that the server reads at its first start. What is there stays.
+    """
     containers.prepare(root)
     click.echo("certificates and passwords are in the members' volumes")
 
@@ -40,7 +43,7 @@ def setup(root: Path) -> None:
 @command.command("admit")
 @_root
 def admit(root: Path) -> None:
-    """Register the practices at the hub with the operator's certificate."""
+    """Register the practices at the hub."""
     new = containers.admit(root)
     click.echo(f"admitted: {', '.join(new) or 'all were members already'}")
 
@@ -48,7 +51,10 @@ def admit(root: Path) -> None:
 @command.command("people")
 @_root
 def people(root: Path) -> None:
-    """Give each practice its first clinician, and print their tokens as JSON."""
+    """Give each practice a clinician, with a token.
+
+    The tokens are printed as JSON. Who was added before keeps theirs.
+    """
     click.echo(json.dumps(containers.people(root)))
 
 
@@ -56,7 +62,10 @@ def people(root: Path) -> None:
 @_root
 @click.pass_context
 def account(context: click.Context, root: Path) -> None:
-    """Hold the hub's account against what the clinics kept, after the next root. Takes up to 90 s."""
+    """Check the hub's account, after its next root.
+
+    It is held against what the clinics kept. Takes up to 90 s.
+    """
     found = containers.account(root)
     Output(as_json=True).facts(found)
     if found["findings"] or not found["covers_everything"]:

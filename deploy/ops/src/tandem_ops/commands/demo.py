@@ -13,6 +13,8 @@ from tandem_ops.network.elsewhere import NetworkElsewhere
 from tandem_ops.network.network import Network
 from tandem_ops.network.plan import Layout, new_plan
 from tandem_ops.network.process import MemberDidNotStart
+from tandem_ops.network.servers import require_servers
+from tandem_ops.options import server_options
 from tandem_ops.reach import ClinicAway
 from tandem_ops.story.endings_elsewhere import endings_on
 from tandem_ops.story.expectations import ExpectationFailed
@@ -44,24 +46,26 @@ CAST = ("juniper", "riverbend", "alder")
     show_default=True,
     help="slow: with pauses for reading.",
 )
-@click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
-@click.option("--kafka", default="", metavar="HOST:PORT", help="A broker that somebody else runs.")
-@click.option(
-    "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
-)
+@server_options
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Addresses and tokens of a network that runs elsewhere, with commands that hurt its members.",
+    help="JSON with addresses and tokens of a network that runs elsewhere, and commands that hurt its members;"
+    " deploy/docker/check writes one.",
 )
-def command(keep: bool, pace: str, no_kafka: bool, kafka: str, postgres: str, against: Path | None) -> None:
+def command(keep: bool, pace: str, with_kafka: bool, kafka: str, postgres: str, against: Path | None) -> None:
     """Play a patient's course over three practices and a hub, and say in plain words who sees what, and why."""
     if against is not None:
+        if keep or kafka or postgres or not with_kafka:
+            raise Stop(
+                Exit.USAGE, "--against plays on a network that is there already", "leave the others away"
+            )
         _play_against(NetworkElsewhere.read(against), Narrator(Output(as_json=False), pace))
         return
+    plan = new_plan(CAST, with_kafka=with_kafka, kafka=kafka, postgres=postgres)
+    require_servers(plan)
     directory = Path(tempfile.mkdtemp(prefix="tandem-demo-"))
     narrator = Narrator(Output(as_json=False), pace)
-    plan = new_plan(CAST, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
     Layout(directory).save_plan(plan)
     network = Network(directory, plan, narrator.tells)
     failed = True

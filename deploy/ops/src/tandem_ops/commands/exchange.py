@@ -6,17 +6,9 @@ import click
 
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
-from tandem_ops.console import Exit, Output, Stop
-from tandem_ops.reach import (
-    ClinicApi,
-    ClinicAway,
-    clinic_api,
-    clinic_options,
-    directory_option,
-    hub_options,
-    json_option,
-    operator_channel,
-)
+from tandem_ops.console import Exit, Output
+from tandem_ops.options import clinic_options, hub_options, json_option
+from tandem_ops.reach import ClinicApi, ask, clinic_api, operator_channel
 
 _COLUMNS = (
     "practice_id",
@@ -37,9 +29,15 @@ Examples:
   tandem exchange reopen-uplink --practice juniper
   tandem exchange resume-downlink --clinic https://ehr.example --token-file token
 \b
-lag: rows that the practice has not yet acknowledged.
-rescued: rows that Sync had to deliver although they were published.
-stopped: why a log stands still; the exit code is then 1.
+The numbers count rows: the uplink's are what the practice sent, the downlink's what the hub has for it.
+  uplink applied           so far the hub has taken the practice's rows in
+  downlink written         so far the hub has rows for the practice
+  downlink acknowledged    so far the practice has taken them in
+  lag                      rows between the last two
+  parked rows              look at them with: tandem quarantine list
+  rescued                  rows that gRPC had to bring although Kafka should have
+  stopped                  why the hub stopped the uplink; the way out is reopen-uplink
+Exit code 1: a log is stopped, or rows are parked; after a remedy, an alert is left.
 """
 
 
@@ -55,7 +53,7 @@ def command() -> None:
 def status(
     context: click.Context, directory: Path, hub: str | None, certificates: Path | None, as_json: bool
 ) -> None:
-    """Every practice's logs: applied, written, acknowledged, parked, stopped. It takes an operator's certificate."""
+    """Show how far every practice's logs have come. It takes an operator's certificate."""
     with operator_channel(directory, hub, certificates) as channel:
         logs = ExchangeServiceStub(channel).GetExchangeStatus(pb.GetExchangeStatusRequest()).logs
     rows = [
@@ -67,7 +65,7 @@ def status(
             log.downlink_head.sequence - log.downlink_acknowledged.sequence,
             log.parked_rows,
             log.rescued_total,
-            log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else "never",
+            log.last_sync_at.ToJsonString() if log.HasField("last_sync_at") else None,
             log.stopped,
         )
         for log in logs
@@ -79,38 +77,38 @@ def status(
 
 @command.command("reopen-uplink", epilog=_EPILOG)
 @clinic_options
-@directory_option
 @json_option
 def reopen_uplink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
 ) -> None:
-    """When the hub has stopped a clinic's uplink: what it lacks goes again, in a new epoch.
+    """Let an uplink go on that the hub has stopped.
 
-    First see that no second process works on a copy of the clinic's database. It takes an administrator's token.
+    First see that no second process works on a copy of the clinic's database: it would stop it again.
+    Then rows that the hub has and the clinic lacks come back, and rows that the hub lacks go again,
+    in a new epoch; nothing is lost or doubled. An uplink that is not stopped is left as it is, with exit code 1.
+    It takes an administrator's token.
     """
     _remedy("uplink/reopen", clinic_api(directory, practice, clinic, token_file), as_json)
 
 
 @command.command("resume-downlink", epilog=_EPILOG)
 @clinic_options
-@directory_option
 @json_option
 def resume_downlink(
     practice: str | None, clinic: str | None, token_file: Path | None, directory: Path, as_json: bool
 ) -> None:
-    """When a clinic has stopped its downlink: try again to apply what the hub gives. It takes an administrator's token."""
+    """Let a downlink go on that the clinic has stopped.
+
+    The clinic tries again to apply what the hub gives it. Where nothing was stopped nothing changes.
+    It takes an administrator's token.
+    """
     _remedy("downlink/resume", clinic_api(directory, practice, clinic, token_file), as_json)
 
 
 def _remedy(path: str, api: ClinicApi, as_json: bool) -> None:
     """The exit code is 1 while an alert is left."""
-    try:
-        answer = api.call("POST", f"/api/v1/exchange/{path}")
-    except ClinicAway as away:
-        raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}") from away
-    if answer.is_refusal:
-        raise Stop(Exit.FINDING, str(answer))
-    rows = [(each["kind"], each["subject_id"], each["raised_at"]) for each in answer.body]
+    left = ask(api, "POST", f"/api/v1/exchange/{path}")
+    rows = [(each["kind"], each["subject_id"], each["raised_at"]) for each in left]
     Output(as_json).rows("Alerts that are left", ("kind", "subject_id", "raised_at"), rows)
     if rows:
         click.get_current_context().exit(Exit.FINDING)

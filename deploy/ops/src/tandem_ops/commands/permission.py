@@ -1,12 +1,15 @@
 """`tandem permission`: why an entry was or was not released."""
 
+import re
 from pathlib import Path
-from urllib.parse import quote
 
 import click
 
 from tandem_ops.console import Exit, Output, Stop
-from tandem_ops.reach import ClinicAway, clinic_api, clinic_options, directory_option, json_option
+from tandem_ops.options import clinic_options, json_option
+from tandem_ops.reach import ask, clinic_api
+
+_ID = re.compile("[A-Za-z0-9_-]+")
 
 _EPILOG = """\b
 Examples:
@@ -25,7 +28,6 @@ def command() -> None:
 @command.command("explain", epilog=_EPILOG)
 @click.argument("entry_id", metavar="ENTRY")
 @clinic_options
-@directory_option
 @json_option
 def explain(
     entry_id: str,
@@ -35,12 +37,13 @@ def explain(
     directory: Path,
     as_json: bool,
 ) -> None:
-    """The clinic's own view of ENTRY now, and what the hub decided under which permission and rule."""
+    """Say why ENTRY was or was not released.
+
+    ENTRY is its id, as the clinic's API gives it. The answer is the clinic's own view of it now,
+    and what the hub decided, under which permission and rule.
+    """
+    if not _ID.fullmatch(entry_id):
+        raise Stop(Exit.USAGE, f"ENTRY: {entry_id!r} is no entry's id", "ids look like ent_4tq2...")
     api = clinic_api(directory, practice, clinic, token_file)
-    try:
-        answer = api.call("GET", f"/api/v1/entries/{quote(entry_id, safe='')}/explain")
-    except ClinicAway as away:
-        raise Stop(Exit.UNREACHABLE, f"the clinic does not answer: {away}") from away
-    if answer.is_refusal:
-        raise Stop(Exit.FINDING, str(answer))
-    Output(as_json).facts(dict(answer.body))
+    alone = "only the clinic that wrote the entry can ask"
+    Output(as_json).facts(ask(api, "GET", f"/api/v1/entries/{entry_id}/explain", alone))

@@ -11,7 +11,8 @@ from tandem.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 from tandem_ops.console import Exit, Output
-from tandem_ops.reach import hub_options, json_option, operator_channel
+from tandem_ops.options import hub_options, json_option
+from tandem_ops.reach import operator_channel
 from tandem_platform.ids import new_id
 
 _COLUMNS = ("practice_id", "episode_id", "sequence", "reason", "parked_at")
@@ -37,6 +38,7 @@ def command() -> None:
     "--practice",
     "practice_id",
     default="",
+    metavar="PRACTICE_ID",
     help="Only rows that this practice sent: its id, as `tandem practice list` shows it.",
 )
 @hub_options
@@ -50,7 +52,7 @@ def list_parked(
     certificates: Path | None,
     as_json: bool,
 ) -> None:
-    """Parked rows, with the reason as a code. What they hold is sealed and stays so."""
+    """Show parked rows, and the reason as a code. What they hold is sealed and stays so."""
     with operator_channel(directory, hub, certificates) as channel:
         if practice_id:
             # A misspelt practice has no parked rows either: refused as not known, it is no all-clear.
@@ -86,8 +88,10 @@ def retry(
     certificates: Path | None,
     as_json: bool,
 ) -> None:
-    """Apply the parked rows of one episode again, in order."""
+    """Apply one episode's parked rows again, in order.
 
+    PRACTICE_ID and EPISODE_ID stand beside them in `tandem quarantine list`.
+    """
     request = pb.RetryQuarantineRequest(
         request_id=new_id("req"), practice_id=practice_id, episode_id=episode_id
     )

@@ -1,12 +1,13 @@
 """`tandem staff`: the first person of a clinic."""
 
 import click
-from sqlalchemy.exc import DatabaseError
 
 from tandem_clinic.domain.staff import Role
+from tandem_clinic.store.tables import metadata
 from tandem_ops.console import Exit, Output, Stop
 from tandem_ops.network.tokens import add_person
-from tandem_ops.reach import json_option
+from tandem_ops.opening import opened
+from tandem_ops.options import json_option
 
 _EPILOG = """\b
 Examples:
@@ -37,12 +38,8 @@ def command() -> None:
 @json_option
 def add(name: str, roles: tuple[str, ...], database: str, as_json: bool) -> None:
     """Add NAME with these roles, and print their access token."""
-    try:
-        token = add_person(database, name, frozenset(map(Role, roles)))
-    except DatabaseError:
-        raise Stop(
-            Exit.UNREACHABLE,
-            "this is not the database of a clinic that was started once",
-            "start the clinic, which makes its database, then try again",
-        ) from None
+    if not name.strip():
+        raise Stop(Exit.USAGE, "NAME is empty", "say who it is: people see it beside what was done")
+    with opened("--database", database, metadata, "a clinic's") as clinic:
+        token = add_person(clinic, name, frozenset(map(Role, roles)))
     Output(as_json).facts({"name": name, "roles": sorted(roles), "token": token})

@@ -8,8 +8,9 @@ from tandem_ops.console import Exit, Output, Stop
 from tandem_ops.network.network import Network
 from tandem_ops.network.plan import TWO_PRACTICES, Layout, NetworkPlan, new_plan
 from tandem_ops.network.process import MemberDidNotStart
+from tandem_ops.network.servers import broker_answers, require_servers
 from tandem_ops.network.supervision import end, interruptions, supervise
-from tandem_ops.reach import directory_option
+from tandem_ops.options import directory_option, server_options
 from tandem_platform.broker.embedded import BrokerDidNotStart, BrokerNotInstalled
 
 _EPILOG = """\b
@@ -26,11 +27,7 @@ All of it listens on the loopback interface only. It is for development, not for
 
 @click.command(epilog=_EPILOG)
 @directory_option
-@click.option("--no-kafka", is_flag=True, help="gRPC alone: no broker.")
-@click.option("--kafka", default="", metavar="HOST:PORT", help="A broker that somebody else runs.")
-@click.option(
-    "--postgres", default="", metavar="URL", help="A server with a database per member, instead of SQLite."
-)
+@server_options
 @click.option(
     "--practice",
     "names",
@@ -38,20 +35,22 @@ All of it listens on the loopback interface only. It is for development, not for
     multiple=True,
     help="Which practices a new network has. Repeatable. [default: juniper, riverbend]",
 )
-def command(directory: Path, no_kafka: bool, kafka: str, postgres: str, names: tuple[str, ...]) -> None:
+def command(directory: Path, with_kafka: bool, kafka: str, postgres: str, names: tuple[str, ...]) -> None:
     """Start broker, hub and clinics as processes of their own, and watch them until Ctrl-C."""
-
     output = Output(as_json=False)
-    if no_kafka and kafka:
-        raise Stop(Exit.USAGE, "--no-kafka and --kafka exclude each other", "leave one of them away")
     layout = Layout(directory)
+    asked = new_plan(names or TWO_PRACTICES, with_kafka=with_kafka, kafka=kafka, postgres=postgres)
     with layout.alone(), interruptions() as noted:
-        if not layout.plan_file.exists():
-            layout.save_plan(
-                new_plan(names or TWO_PRACTICES, with_kafka=not no_kafka, kafka=kafka, postgres=postgres)
-            )
-        plan = layout.load_plan()
-        _refuse_what_is_settled(layout, plan, no_kafka, kafka, postgres, names)
+        if layout.plan_file.exists():
+            plan = layout.load_plan()
+            _refuse_what_is_settled(layout, plan, asked, names)
+            if plan.kafka and not broker_answers(plan):
+                output.say(f"no broker answers at {plan.kafka}: everything goes by gRPC until one does")
+        else:
+            plan = asked
+            # Before the plan is kept: what cannot be reached was perhaps misspelt.
+            require_servers(plan)
+            layout.save_plan(plan)
         network = Network(directory, plan, output.say)
         try:
             network.start()
@@ -65,13 +64,13 @@ def command(directory: Path, no_kafka: bool, kafka: str, postgres: str, names: t
 
 
 def _refuse_what_is_settled(
-    layout: Layout, plan: NetworkPlan, no_kafka: bool, kafka: str, postgres: str, names: tuple[str, ...]
+    layout: Layout, plan: NetworkPlan, asked: NetworkPlan, names: tuple[str, ...]
 ) -> None:
     """Raises Stop where an option asks for something else than the network that stands."""
     wanted = {
-        "--no-kafka": no_kafka and plan.with_kafka,
-        "--kafka": kafka not in ("", plan.kafka),
-        "--postgres": postgres not in ("", plan.postgres),
+        "--no-kafka": not asked.with_kafka and plan.with_kafka,
+        "--kafka": asked.kafka not in ("", plan.kafka),
+        "--postgres": asked.postgres not in ("", plan.postgres),
         "--practice": bool(names) and set(names) != {each.name for each in plan.practices},
     }
     different = [option for option, is_different in wanted.items() if is_different]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem_ops.network.credentials import provide_certificates
-from tandem_ops.network.plan import Layout, NetworkPlan, new_plan, write_whole
+from tandem_ops.network.plan import Layout, NetworkPlan, new_plan
+from tandem_platform.files import write_whole
 
 CAST = ("juniper", "riverbend", "alder")
 """The practices of docker-compose.yml. Each is a service there, and a volume."""
@@ -52,15 +53,15 @@ def _provide_passwords(database: Path, homes: dict[str, Path]) -> None:
     statements = []
     for name, home in homes.items():
         password = secrets.token_hex(24)
-        write_whole(home / "pgpass", f"*:*:*:{name}:{password}\n")
+        write_whole(home / "pgpass", f"*:*:*:{name}:{password}\n".encode())
         statements += [
             f"CREATE ROLE {name} LOGIN PASSWORD '{password}';",
             f"CREATE DATABASE {name} OWNER {name};",
             f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;",
         ]
     # The server runs as a user of its own image's choice; this volume is mounted there and nowhere else.
-    write_whole(database / "superuser.password", secrets.token_hex(24) + "\n", mode=0o444)
-    write_whole(script, "\n".join(statements) + "\n", mode=0o444)
+    write_whole(database / "superuser.password", f"{secrets.token_hex(24)}\n".encode(), mode=0o444)
+    write_whole(script, "\n".join([*statements, ""]).encode(), mode=0o444)
 
 
 def database_url(layout: Layout, name: str) -> str:
@@ -95,7 +96,7 @@ def account(root: Path) -> dict[str, Any]:
     end = datetime.now(UTC)
     deadline = time.monotonic() + _ROOT_PERIOD
     while True:
-        kept = [kept_by(database_url(layout, name)) for name in CAST]
+        kept = [kept_by(database_url(layout, name), name) for name in CAST]
         whole = all(each.roots and each.roots[-1].published_at.ToDatetime(tzinfo=UTC) > end for each in kept)
         if whole or time.monotonic() > deadline:
             break

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tandem_ops.network.credentials import provide_certificates
-from tandem_ops.network.databases import provide_databases
 from tandem_ops.network.members import clinic_process, hub_process
 from tandem_ops.network.plan import LOOPBACK, Addresses, Layout, NetworkPlan, PracticePlan, with_free_ports
 from tandem_ops.network.process import MemberProcess
+from tandem_ops.network.servers import provide_databases
 from tandem_platform.broker.embedded import EmbeddedBroker
 
 _START = 60.0
@@ -43,7 +43,7 @@ class Network:
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         try:
             provide_certificates(self.layout, self.plan)
-            provide_databases(self.layout, self.plan)
+            provide_databases(self.plan)
             # All at once: a member that comes before those it needs waits for them.
             self.hub.start()
             for clinic in self.clinics.values():

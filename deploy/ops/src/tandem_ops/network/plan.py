@@ -2,16 +2,15 @@
 
 import fcntl
 import json
-import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from tandem_ops.console import Exit, Stop
+from tandem_ops.console import Exit, Stop, usable
+from tandem_platform.files import write_whole
 
 LOOPBACK = "127.0.0.1"
 Service = Literal["prescriber", "therapy_provider"]
@@ -90,8 +89,10 @@ class Layout:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Only one network runs here at a time: two on the same databases would take each other's work. Raises Stop."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "up.lock").open("w") as lock:
+        with usable("--directory", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / "up.lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -116,7 +117,7 @@ class Layout:
             raise Stop(
                 Exit.USAGE,
                 f"there is no network in {self.root}",
-                "make and start one with: tandem up --directory DIR",
+                f"name another with --directory, or make this one with: tandem up --directory {self.root}",
             ) from None
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as broken:
             raise Stop(
@@ -124,13 +125,14 @@ class Layout:
             ) from broken
 
     def save_plan(self, plan: NetworkPlan) -> None:
-        write_whole(self.plan_file, json.dumps(asdict(plan), indent=2) + "\n")
+        write_whole(self.plan_file, _json(plan))
 
     def save_addresses(self, addresses: Addresses) -> None:
-        write_whole(self.addresses_file, json.dumps(asdict(addresses), indent=2) + "\n")
+        write_whole(self.addresses_file, _json(addresses))
 
     def load_addresses(self) -> Addresses:
-        """Raises Stop unless the network runs, as far as the file can tell."""
+        """Raises Stop unless there is a network, and it runs, as far as the files can tell."""
+        self.load_plan()
         try:
             return _addresses_from(json.loads(self.addresses_file.read_text()))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -206,14 +208,8 @@ def with_free_ports(plan: NetworkPlan, find: Callable[[int], list[int]] = free_p
     return replace(plan, hub=hub, broker_port=broker, practices=practices)
 
 
-def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-    Path(temporary).replace(path)
+def _json(values: NetworkPlan | Addresses) -> bytes:
+    return (json.dumps(asdict(values), indent=2) + "\n").encode()
 
 
 def _plan_from(values: dict[str, Any]) -> NetworkPlan:

@@ -6,7 +6,9 @@ from tandem_clinic.domain.staff import Role
 from tandem_clinic.store import audit, staff
 from tandem_clinic.store.tables import metadata
 from tandem_ops.network.members import database_url
-from tandem_ops.network.plan import Layout, NetworkPlan, PracticePlan, write_whole
+from tandem_ops.network.plan import Layout, NetworkPlan, PracticePlan
+from tandem_ops.opening import opened
+from tandem_platform.files import write_whole
 from tandem_platform.storage import Database, Transaction
 
 ROLES = {
@@ -27,15 +29,16 @@ def provide_tokens(
     for role, (name, roles) in ROLES.items():
         file = layout.token_file(practice, role)
         if not file.exists():
-            token = add_person(database or database_url(plan, layout, practice.name), name, roles)
-            write_whole(file, token + "\n")
+            url = database or database_url(plan, layout, practice.name)
+            with opened(practice.name, url, metadata, "a clinic's") as clinic:
+                token = add_person(clinic, name, roles)
+            write_whole(file, f"{token}\n".encode())
         tokens[(practice.name, role)] = file.read_text().strip()
     return tokens
 
 
-def add_person(database: str, name: str, roles: frozenset[Role]) -> str:
+def add_person(clinic: Database, name: str, roles: frozenset[Role]) -> str:
     """Add somebody straight to a clinic's database, and give their token, which is shown this once."""
-    clinic = Database(database, metadata)
 
     def add(tx: Transaction) -> str:
         now = datetime.now(UTC)
@@ -43,7 +46,4 @@ def add_person(database: str, name: str, roles: frozenset[Role]) -> str:
         audit.note(tx, "staff-added-by-operator", now, subject_id=member.staff_id)
         return staff.issue_token(tx, member.staff_id, now)
 
-    try:
-        return clinic.run(add)
-    finally:
-        clinic.close()
+    return clinic.run(add)

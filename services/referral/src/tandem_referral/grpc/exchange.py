@@ -27,6 +27,7 @@ from tandem_referral.store import keys
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.tables import exchange
 from tandem_referral.usecases import sync
+from tandem_referral.usecases.exchange import KEY_NOT_KNOWN
 from tandem_referral.usecases.hub_time import HubTime
 
 LONGEST_SLICE = 1.0
@@ -136,7 +137,16 @@ class ExchangeServicer:
         if catches_up:
             self._database.run(lambda tx: sync.catch_up(tx, practice_id, self._time.decision_time(tx)))
             self._retry_episodes_that_came_back()
+        if response.quarantined:
+            self._retry_what_came_before_its_key(practice_id)
         return response
+
+    def _retry_what_came_before_its_key(self, practice_id: str) -> None:
+        """While a practice's keys are rotated, an older process of its brings what a newer one has signed."""
+        with self._database.reading() as tx:
+            published = sync.has_published_the_key_since(tx, practice_id)
+        if published:
+            self._uplinks.retry_parked_for(uplink(practice_id), KEY_NOT_KNOWN)
 
     def _retry_episodes_that_came_back(self) -> None:
         """After a restore one practice's entries may come before the other has replayed what opened their episode."""

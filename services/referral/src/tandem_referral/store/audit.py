@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.audit.v1.audit_pb2 import AuditRecord
 from tandem_platform.audit.chain import NO_LINKS, Fact, Head, Link, extend, link_in, record_of
 from tandem_platform.storage.database import Transaction
+from tandem_platform.storage.inserts import insert_new, insert_rows
+from tandem_platform.storage.lists import among
 from tandem_referral.store.tables import audit_head, audit_leaf, audit_record
 
 HUB = "hub"
@@ -76,7 +77,7 @@ def _write_staged(tx: Transaction) -> None:
         links = extend(chain, heads[chain], facts)
         rows += [_row_of(chain, link) for link in links]
         moved.append({"of": chain, "to": links[-1].number, "with_hash": links[-1].hash})
-    tx.execute(audit_record.insert(), rows)
+    insert_rows(tx, audit_record, rows)
     tx.execute(_MOVING, moved)
 
 
@@ -87,7 +88,7 @@ _MOVING = (
 )
 _LOCKING = (
     select(audit_head)
-    .where(audit_head.c.chain.in_(bindparam("chains", expanding=True)))
+    .where(among(audit_head.c.chain, "chains"))
     .order_by(audit_head.c.chain)
     .with_for_update()
 )
@@ -96,9 +97,8 @@ _LOCKING = (
 def _lock_heads(tx: Transaction, chains: Sequence[str]) -> dict[str, Head]:
     rows = tx.all(_LOCKING, chains=chains)
     if len(rows) < len(chains):
-        insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-        fresh = [{"chain": chain, "number": 0, "hash": NO_LINKS.hash} for chain in chains]
-        tx.execute(insert(audit_head).values(fresh).on_conflict_do_nothing())
+        for chain in chains:
+            insert_new(tx, audit_head, {"chain": chain, "number": 0, "hash": NO_LINKS.hash})
         rows = tx.all(_LOCKING, chains=chains)
     return {row.chain: Head(row.number, bytes(row.hash)) for row in rows}
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from google.rpc.status_pb2 import Status
-from sqlalchemy import Executable, and_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import and_, bindparam, select, update
 
 from tandem.common.v1.common_pb2 import CommandReceipt
 from tandem_platform.clock import Clock
@@ -15,6 +14,8 @@ from tandem_platform.errors import Code, Refusal
 from tandem_platform.rpc.dispatch import Run
 from tandem_platform.rpc.status import refusal_in, status_of
 from tandem_platform.storage.database import Database, Transaction
+from tandem_platform.storage.inserts import insert_into, insert_new
+from tandem_platform.storage.together import Together
 from tandem_referral.store import sync
 from tandem_referral.store.tables import command, command_count
 
@@ -54,41 +55,56 @@ class _Command:
     body_hash: bytes
 
     @property
-    def is_this(self) -> ColumnElement[bool]:
-        return and_(
-            command.c.practice_id == self.practice_id,
-            command.c.method == self.method,
-            command.c.request_id == self.request_id,
-        )
+    def is_of_the_exchange(self) -> bool:
+        return self.method.startswith("/tandem.exchange.")
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"of": self.practice_id, "by": self.method, "request": self.request_id}
+
+
+_IS_THIS = and_(
+    command.c.practice_id == bindparam("of"),
+    command.c.method == bindparam("by"),
+    command.c.request_id == bindparam("request"),
+)
+_KNOWN = select(command.c.body_hash, command.c.answer, command.c.refusal).where(_IS_THIS)
+_ANSWERING = (
+    update(command).where(_IS_THIS).values(answer=bindparam("with_answer"), number=bindparam("with_number"))
+)
+_REFUSING = update(command).where(_IS_THIS).values(refusal=bindparam("with_refusal"))
 
 
 class RememberedCommands:
     """The hub's CommandMemory: one transaction holds a command's effects, its number and its answer.
 
     A refusal undoes the effects first and is remembered by a second transaction; if the same command got
-    through in between, its answer is the first one and is given instead. Safe to share between threads.
+    through in between, its answer is the first one and is given instead.
+    Commands that come at once are committed at once. Safe to share between threads.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # One at a time: two groups would take the locks of several episodes each, in no common order.
+        self._together = Together(database, at_once=1)
 
     def once(self, practice_id: str, method: str, request_id: str, body_hash: bytes, run: Run) -> bytes:
         this = _Command(practice_id, method, request_id, body_hash)
         try:
-            answer = self._database.run(
-                lambda tx: self._known_or(tx, this, lambda: self._serve(tx, this, run))
-            )
+            answer = self._run(this, lambda tx: self._known_or(tx, this, lambda: self._serve(tx, this, run)))
         except Refusal as refusal:
             if refusal.is_transient() or self._is_replaying(practice_id):
                 raise
             refused = status_of(refusal)
-            answer = self._database.run(
-                lambda tx: self._known_or(tx, this, lambda: _refuse(tx, this, refused))
-            )
+            answer = self._run(this, lambda tx: self._known_or(tx, this, lambda: _refuse(tx, this, refused)))
         if isinstance(answer, Status):
             raise refusal_in(answer)
         return answer
+
+    def _run(self, this: _Command, work: Callable[[Transaction], bytes | Status]) -> bytes | Status:
+        # Those of the exchange lock a cursor, which comes before whatever another command has locked already.
+        return self._database.run(work) if this.is_of_the_exchange else self._together.run(work)
 
     def _is_replaying(self, practice_id: str) -> bool:
         """What is refused now may be granted when another practice has replayed what this one builds upon."""
@@ -106,10 +122,9 @@ class RememberedCommands:
             "body_hash": this.body_hash,
             "answered_at": self._clock.now(),
         }
-        if tx.execute(_placing(tx.dialect), place).first() is not None:
+        if insert_new(tx, command, place):
             return answer()
-        columns = (command.c.body_hash, command.c.answer, command.c.refusal)
-        known = tx.execute(select(*columns).where(this.is_this)).one()
+        known = tx.execute(_KNOWN, this.key).one()
         if known.body_hash != this.body_hash:
             return status_of(RequestIdReused())
         if known.refusal is not None:
@@ -118,7 +133,7 @@ class RememberedCommands:
 
     def _serve(self, tx: Transaction, this: _Command, run: Run) -> bytes:
         # Opening an epoch is a part of syncing, and loses its place to no other command.
-        if not this.method.startswith("/tandem.exchange.") and not sync.takes_commands(tx, this.practice_id):
+        if not this.is_of_the_exchange and not sync.takes_commands(tx, this.practice_id):
             raise SyncFirst
         response = run(tx)
         # After everything that the command locks but audit heads and logs, and held to the commit:
@@ -126,20 +141,17 @@ class RememberedCommands:
         number = _next_number(tx, this.practice_id)
         receipt = CommandReceipt(number=number).SerializeToString()
         answer = response + _RECEIPT_TAG + bytes([len(receipt)]) + receipt
-        tx.execute(update(command).where(this.is_this).values(answer=answer, number=number))
+        tx.execute(_ANSWERING, {**this.key, "with_answer": answer, "with_number": number})
         return answer
-
-
-@cache
-def _placing(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(command).on_conflict_do_nothing().returning(command.c.request_id)
 
 
 def commands_committed(tx: Transaction, practice_id: str) -> int:
     """The number of the caller's last command."""
-    row = tx.first(select(command_count.c.number).where(command_count.c.practice_id == practice_id))
+    row = tx.first(_COUNTED, of=practice_id)
     return 0 if row is None else int(row.number)
+
+
+_COUNTED = select(command_count.c.number).where(command_count.c.practice_id == bindparam("of"))
 
 
 def is_answered(tx: Transaction, practice_id: str, request_id: str) -> bool:
@@ -161,7 +173,7 @@ def was_refused(tx: Transaction, practice_id: str, request_id: str) -> bool:
 
 
 def _refuse(tx: Transaction, this: _Command, refused: Status) -> Status:
-    tx.execute(update(command).where(this.is_this).values(refusal=refused.SerializeToString()))
+    tx.execute(_REFUSING, {**this.key, "with_refusal": refused.SerializeToString()})
     return refused
 
 
@@ -170,10 +182,9 @@ def _next_number(tx: Transaction, practice_id: str) -> int:
 
 
 @cache
-def _counting(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+def _counting(dialect: str) -> Any:
     return (
-        insert(command_count)
+        insert_into(command_count, dialect)
         .on_conflict_do_update(index_elements=["practice_id"], set_={"number": command_count.c.number + 1})
         .returning(command_count.c.number)
     )

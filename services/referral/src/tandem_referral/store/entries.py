@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.exchange.v1.exchange_pb2 import KeyWrap, RowBody, SealedEntry
 from tandem_platform.exchange.log import acknowledged
 from tandem_platform.exchange.rows import downlink, uplink
 from tandem_platform.sealing import with_wrap
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_into, insert_rows
+from tandem_platform.storage.lists import among, among_rows
 from tandem_referral.store.permissions import Scope
 from tandem_referral.store.sync import SWEEPS, current_run
 from tandem_referral.store.tables import entry, exchange, practice_sync, release, sweep
@@ -38,12 +39,11 @@ def known(tx: Transaction, entry_ids: Iterable[str]) -> set[str]:
     return {row.entry_id for row in tx.all(_KNOWN, entries=list(entry_ids))}
 
 
-_KNOWN = select(entry.c.entry_id).where(entry.c.entry_id.in_(bindparam("entries", expanding=True)))
+_KNOWN = select(entry.c.entry_id).where(among(entry.c.entry_id, "entries"))
 
 
 def insert(tx: Transaction, values: Sequence[Mapping[str, Any]]) -> None:
-    if values:
-        tx.execute(entry.insert(), list(values))
+    insert_rows(tx, entry, values)
 
 
 def sealed(tx: Transaction, rows: Iterable[Row[Any]]) -> dict[str, SealedEntry]:
@@ -106,9 +106,8 @@ def results(tx: Transaction, entry_ids: Iterable[str], recipient: str) -> dict[s
 
 def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> None:
     """Keep the latest decision on each entry. Delivery and voiding of an earlier release stay on record in the audit chain."""
-    if not decisions:
-        return
-    tx.execute(
+    insert_rows(
+        tx,
         _deciding(tx.dialect),
         [
             {
@@ -131,7 +130,7 @@ def decided(tx: Transaction, decisions: Sequence[Decided], now: datetime) -> Non
 
 @cache
 def _deciding(dialect: str) -> Any:
-    statement = postgresql.insert(release) if dialect == "postgresql" else sqlite.insert(release)
+    statement = insert_into(release, dialect)
     changed: dict[str, Any] = {
         name: statement.excluded[name]
         for name in ("result", "rule", "permission_id", "permission_version", "decided_at")
@@ -143,19 +142,21 @@ def _deciding(dialect: str) -> Any:
 def ask_sweep(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Look again at everything of this scope that is not released. Asking again does not cost a scope its place."""
     tx.wake(SWEEPS)
-    insert_into = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert_into(sweep).values(
-        episode_id=scope.episode_id,
-        discloser_practice_id=scope.discloser,
-        recipient_practice_id=scope.recipient,
-        after_sequence=0,
-        asked_at=now,
-    )
-    tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
-            set_={"after_sequence": 0},
-        )
+    asked = {
+        "episode_id": scope.episode_id,
+        "discloser_practice_id": scope.discloser,
+        "recipient_practice_id": scope.recipient,
+        "after_sequence": 0,
+        "asked_at": now,
+    }
+    tx.execute(_asking(tx.dialect), asked)
+
+
+@cache
+def _asking(dialect: str) -> Any:
+    return insert_into(sweep, dialect).on_conflict_do_update(
+        index_elements=["episode_id", "discloser_practice_id", "recipient_practice_id"],
+        set_={"after_sequence": 0},
     )
 
 
@@ -185,11 +186,8 @@ def sweeps(tx: Transaction, limit: int = 50) -> list[Scope]:
 
 def pending_sweeps(tx: Transaction, scopes: Sequence[Scope]) -> set[Scope]:
     """Which of these are being swept. Waits for a sweep under way and holds off the next: either it sees what we add, or it is over."""
-    return {
-        each
-        for each in sorted(scopes)
-        if tx.first(_PENDING, episode=each.episode_id, discloser=each.discloser, recipient=each.recipient)
-    }
+    found = tx.all(_PENDING, scopes=[each.key for each in scopes])
+    return {Scope(row.episode_id, row.discloser_practice_id, row.recipient_practice_id) for row in found}
 
 
 def sweep_position(tx: Transaction, scope: Scope) -> int | None:
@@ -214,15 +212,8 @@ def _sweep_of(scope: Scope) -> Any:
     )
 
 
-_PENDING = (
-    select(sweep.c.asked_at)
-    .where(
-        sweep.c.episode_id == bindparam("episode"),
-        sweep.c.discloser_practice_id == bindparam("discloser"),
-        sweep.c.recipient_practice_id == bindparam("recipient"),
-    )
-    .with_for_update(read=True)
-)
+_SWEPT = (sweep.c.episode_id, sweep.c.discloser_practice_id, sweep.c.recipient_practice_id)
+_PENDING = select(*_SWEPT).where(among_rows(_SWEPT, "scopes")).order_by(*_SWEPT).with_for_update(read=True)
 
 
 def of_scope(tx: Transaction, scope: Scope, after: int, limit: int) -> Sequence[Row[Any]]:
@@ -306,7 +297,7 @@ _UNCONFIRMED = (
         ),
     )
     .where(
-        entry.c.entry_id.in_(bindparam("entries", expanding=True)),
+        among(entry.c.entry_id, "entries"),
         entry.c.origin_practice_id == bindparam("origin"),
         release.c.result.in_((RELEASED, VOIDED)),
         release.c.delivered_at.is_(None),
@@ -315,7 +306,7 @@ _UNCONFIRMED = (
 _CONFIRMING = (
     update(release)
     .where(
-        release.c.entry_id.in_(bindparam("entries", expanding=True)),
+        among(release.c.entry_id, "entries"),
         release.c.recipient_practice_id == bindparam("recipient"),
     )
     .values(delivered_at=bindparam("now"))

@@ -1,5 +1,6 @@
 """Practices' newest public keys, as their key bundles say."""
 
+from datetime import datetime
 from functools import lru_cache
 
 from sqlalchemy import bindparam, select
@@ -16,8 +17,14 @@ def newest(tx: Transaction, practice_id: str) -> KeyBundle | None:
     return None if row is None else _parsed(bytes(row.bundle))
 
 
+def published_at(tx: Transaction, practice_id: str) -> datetime | None:
+    """When the practice published the newest."""
+    row = tx.first(_NEWEST, of=practice_id)
+    return None if row is None else row.published_at
+
+
 _NEWEST = (
-    select(key_bundle.c.bundle)
+    select(key_bundle.c.bundle, key_bundle.c.published_at)
     .where(key_bundle.c.practice_id == bindparam("of"))
     .order_by(key_bundle.c.version.desc())
     .limit(1)

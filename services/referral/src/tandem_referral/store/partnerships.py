@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Lock, Transaction
+from tandem_platform.storage.inserts import insert_into, insert_new
 from tandem_referral.domain.partnership import Partnership, PartnershipState
 from tandem_referral.store.tables import episode, partnership, scope, sweep
 
@@ -37,15 +37,13 @@ class IdTaken(Refusal):
 
 
 def add(tx: Transaction, new: Partnership, now: datetime) -> None:
-    dialect = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {
         "partnership_id": new.id,
         "proposer_practice_id": new.proposer,
         "partner_practice_id": new.partner,
         **_changing(new, now),
     }
-    fresh = dialect(partnership).values(values).on_conflict_do_nothing()
-    if tx.execute(fresh.returning(partnership.c.partnership_id)).first() is None:
+    if not insert_new(tx, partnership, values):
         raise IdTaken("partnership_id")
 
 
@@ -104,8 +102,7 @@ def ask_for_sweeps(tx: Transaction, scopes: Sequence[Row[Any]], now: datetime) -
     """Have what was withheld in *scopes* decided again."""
     if not scopes:
         return
-    dialect = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    asked = dialect(sweep).values(
+    asked = insert_into(sweep, tx.dialect).values(
         [
             {
                 "episode_id": row.episode_id,

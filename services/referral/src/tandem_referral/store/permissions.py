@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Row, and_, bindparam, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
 from tandem_care.categories import Basis, Category, Effect, Purpose
 from tandem_care.permission import Permission, PermissionState
 from tandem_platform.rpc import words
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_new
+from tandem_platform.storage.lists import among_rows
 from tandem_referral.store.tables import permission, permission_version, practice, revocation, scope
 
 PENDING = "pending"
@@ -27,6 +27,10 @@ class Scope:
     discloser: str
     recipient: str
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.episode_id, self.discloser, self.recipient
+
 
 def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
     for each in sorted(scopes):
@@ -35,19 +39,12 @@ def open_scopes(tx: Transaction, scopes: Iterable[Scope]) -> None:
             "discloser_practice_id": each.discloser,
             "recipient_practice_id": each.recipient,
         }
-        tx.execute(_opening(tx.dialect), opened)
-
-
-@cache
-def _opening(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(scope).on_conflict_do_nothing()
+        insert_new(tx, scope, opened)
 
 
 def lock_scopes_shared(tx: Transaction, scopes: Iterable[Scope]) -> None:
     """Hold off every change of permission in these scopes until the transaction ends. In one order, always."""
-    for each in sorted(set(scopes)):
-        tx.first(_LOCKING_SHARED, **_place_of(each))
+    tx.all(_LOCKING_SHARED, scopes=[each.key for each in set(scopes)])
 
 
 def lock_scope_exclusive(tx: Transaction, each: Scope) -> None:
@@ -61,7 +58,10 @@ _ONE = select(scope.c.version).where(
     scope.c.recipient_practice_id == bindparam("recipient"),
 )
 _LOCKING = _ONE.with_for_update()
-_LOCKING_SHARED = _ONE.with_for_update(read=True)
+_KEY = (scope.c.episode_id, scope.c.discloser_practice_id, scope.c.recipient_practice_id)
+_LOCKING_SHARED = (
+    select(scope.c.version).where(among_rows(_KEY, "scopes")).order_by(*_KEY).with_for_update(read=True)
+)
 
 
 def _place_of(each: Scope) -> dict[str, Any]:
@@ -154,16 +154,16 @@ def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Perm
     wanted = sorted(set(scopes))
     found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
     if wanted:
-        keys = [(each.episode_id, each.discloser, each.recipient) for each in wanted]
-        for row in tx.all(_IN_SCOPES, scopes=keys):
+        for row in tx.all(_IN_SCOPES, scopes=[each.key for each in wanted]):
             found[scope_of(row)].append(to_rule(row))
     return found
 
 
 _IN_SCOPES = select(permission).where(
-    tuple_(
-        permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id
-    ).in_(bindparam("scopes", expanding=True))
+    among_rows(
+        (permission.c.episode_id, permission.c.discloser_practice_id, permission.c.recipient_practice_id),
+        "scopes",
+    )
 )
 
 

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, insert, literal, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem.directory.v1.directory_pb2 import Capacity, Practice, SignedKeyBundle
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Lock, Transaction
+from tandem_platform.storage.inserts import insert_new
 from tandem_referral.store.tables import key_bundle, partnership, practice
 
 
@@ -50,10 +50,8 @@ class Found:
 
 
 def register(tx: Transaction, profile: Practice, now: datetime) -> None:
-    dialect = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {**_columns(profile), "practice_id": profile.practice_id, "registered_at": now}
-    fresh = dialect(practice).values(values).on_conflict_do_nothing().returning(practice.c.practice_id)
-    if tx.execute(fresh).first() is None:
+    if not insert_new(tx, practice, values):
         raise PracticeExists
 
 

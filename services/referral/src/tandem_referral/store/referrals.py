@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    Executable,
     Row,
-    Table,
     and_,
     bindparam,
     case,
@@ -21,10 +18,10 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_care.lifecycle import STEPS, Kind, Move, Outcome, State, Urgency
 from tandem_platform.storage.database import Lock, Transaction
+from tandem_platform.storage.inserts import insert_new
 from tandem_platform.storage.types import UtcTime
 from tandem_referral.domain.errors import NotYours
 from tandem_referral.domain.lifecycle import Moved, Referral
@@ -82,14 +79,8 @@ def open_episode(
         "partner_practice_id": partner,
         "opened_at": now,
     }
-    if tx.execute(_inserting(episode, tx.dialect), values).first() is None:
+    if not insert_new(tx, episode, values):
         raise IdTaken("episode_id")
-
-
-@cache
-def _inserting(table: Table, dialect: str) -> Executable:
-    dialects_insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return dialects_insert(table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
 
 
 def add(tx: Transaction, new: Referral) -> None:
@@ -105,7 +96,7 @@ def add(tx: Transaction, new: Referral) -> None:
         "replaces_referral_id": new.replaces or "",
         **_changing(new),
     }
-    if tx.execute(_inserting(referral, tx.dialect), values).first() is None:
+    if not insert_new(tx, referral, values):
         raise IdTaken("referral_id")
     _add_line(tx, new.id, 1, REQUEST, "", State.REQUESTED.value, new.referrer, "", new.requested_at)
 

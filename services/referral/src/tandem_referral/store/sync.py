@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.inserts import insert_into
+from tandem_platform.storage.lists import among
 from tandem_referral.store.tables import exchange, hub_state, practice_sync
 
 SWEEPS = "sweeps"
@@ -27,9 +28,10 @@ def caught_up(tx: Transaction, practice_ids: Iterable[str]) -> set[str]:
     return {row.practice_id for row in tx.all(_CAUGHT_UP, practices=list(practice_ids))}
 
 
+HAS_CAUGHT_UP = practice_sync.c.caught_up_in_run == current_run
+"""Of a practice's row: it has synced and replayed in this run of the hub."""
 _CAUGHT_UP = select(practice_sync.c.practice_id).where(
-    practice_sync.c.practice_id.in_(bindparam("practices", expanding=True)),
-    practice_sync.c.caught_up_in_run == current_run,
+    among(practice_sync.c.practice_id, "practices"), HAS_CAUGHT_UP
 )
 
 
@@ -80,12 +82,11 @@ def note(
     kafka_failing: bool,
 ) -> None:
     """The practice has synced."""
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     values = {"last_sync_at": now, "commands_known": commands_known, "kafka_failing": kafka_failing}
     if takes_commands:
         values["commands_in_run"] = current_run
     tx.execute(
-        insert(practice_sync)
+        insert_into(practice_sync, tx.dialect)
         .values(practice_id=practice_id, **values)
         .on_conflict_do_update(index_elements=["practice_id"], set_=values)
     )
@@ -103,9 +104,8 @@ def all_practices(tx: Transaction) -> Sequence[Row[Any]]:
 
 def begin_run(tx: Transaction, run: str, now: datetime) -> None:
     """A process of the hub has started: what it knows may come from a backup."""
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
     tx.execute(
-        insert(hub_state)
+        insert_into(hub_state, tx.dialect)
         .values(id=1, high_water=now, run=run)
         .on_conflict_do_update(index_elements=["id"], set_={"run": run})
     )

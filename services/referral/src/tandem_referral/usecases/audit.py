@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from tandem.exchange.v1.exchange_pb2 import AuditRootPublished, RowBody
 from tandem_platform.audit.chain import NO_LINKS, Finding, Head, Link, verify_chain
@@ -141,15 +141,14 @@ def verify(tx: Transaction, hub: KeyBundle, against: Iterable[AuditRootPublished
     heads = audit.heads(tx)
     for chain in audit.chains(tx):
         findings += _verify_chain(tx, chain, heads.get(chain))
-    last = _last_root(tx)
-    known = {} if last is None else {last.tree_number: last}
-    for kept in against:
-        row = tx.first(select(audit_root).where(audit_root.c.tree_number == kept.tree_number))
-        findings += _compare(kept, row, hub)
-        if row is not None:
-            known[row.tree_number] = row
-    for number in sorted(known):
-        findings += _verify_tree(tx, known[number], hub)
+    kept: dict[int, list[AuditRootPublished]] = {}
+    for root in against:
+        kept.setdefault(root.tree_number, []).append(root)
+    newest = tx.first(select(func.max(audit_root.c.tree_number)))
+    if newest is not None and newest[0] is not None:
+        kept.setdefault(newest[0], [])
+    for number in sorted(kept):
+        findings += _verify_tree(tx, number, hub, kept[number])
     return findings
 
 
@@ -197,14 +196,24 @@ def _compare(kept: AuditRootPublished, row: Row[Any] | None, hub: KeyBundle) -> 
         yield Finding(name, 0, "forked")
 
 
-def _verify_tree(tx: Transaction, row: Row[Any], hub: KeyBundle) -> Iterator[Finding]:
-    message = _message(row)
-    name = f"tree {message.tree_number}"
-    if root_fault(hub, message) is not None:
-        yield Finding(name, 0, "root-not-signed")
-    heads: Mapping[str, Head] = audit.heads_under(tx, message.tree_number)
-    if Tree(row.secret, heads).root != message.root:
-        yield Finding(name, 0, "root-not-of-its-leaves")
+def _verify_tree(
+    tx: Transaction, number: int, hub: KeyBundle, against: Iterable[AuditRootPublished]
+) -> Iterator[Finding]:
+    name = f"tree {number}"
+    try:
+        row = tx.first(select(audit_root).where(audit_root.c.tree_number == number))
+        for kept in against:
+            yield from _compare(kept, row, hub)
+        if row is None:
+            return
+        message = _message(row)
+        if root_fault(hub, message) is not None:
+            yield Finding(name, 0, "root-not-signed")
+        heads: Mapping[str, Head] = audit.heads_under(tx, number)
+        if Tree(row.secret, heads).root != message.root:
+            yield Finding(name, 0, "root-not-of-its-leaves")
+    except _UNREADABLE:
+        yield Finding(name, 0, "unreadable")
 
 
 def _last_root(tx: Transaction) -> Row[Any] | None:

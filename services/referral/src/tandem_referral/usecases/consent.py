@@ -96,7 +96,8 @@ def grant(tx: Transaction, wanted: Permission, by: str, now: datetime, *, base: 
     action = "denied" if made.effect == EFFECT_DENY else "granted"
     _account(tx, made, action, now)
     _tell(tx, made, now)
-    if made.state == "active" and made.effect == EFFECT_PERMIT:
+    # With the base permissions their episode begins: there is nothing yet that could be released.
+    if made.state == "active" and made.effect == EFFECT_PERMIT and not base:
         entries.ask_sweep(tx, scope, now)
     visibility.review(tx, scope, now)
     return made
@@ -176,7 +177,15 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
 def withdraw(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Void what is on its way in *scope*, to be decided about anew."""
     permissions.lock_scope_exclusive(tx, scope)
-    if _void_undelivered(tx, scope, "catching-up", now):
+    voided_ids = _void_undelivered(tx, scope, "catching-up", now)
+    if voided_ids:
+        # Kafka may have brought them meanwhile, and they may not be given again.
+        nobodys = Permission(
+            episode_id=scope.episode_id,
+            discloser_practice_id=scope.discloser,
+            recipient_practice_id=scope.recipient,
+        )
+        _notice(tx, nobodys, WITHDRAWN, voided_ids, now)
         entries.ask_sweep(tx, scope, now)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, select
 
 from tandem.exchange.v1.exchange_pb2 import (
     EntriesReceived,
@@ -20,6 +20,7 @@ from tandem_platform.ids import is_id
 from tandem_platform.sealing import KeyBundle, SealBroken, is_wrap, verify, verify_received
 from tandem_platform.sealing.entries import MOST_RECEIVED
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.lists import among
 from tandem_referral.store import audit, commands, entries, keys, permissions
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.permissions import Scope
@@ -28,6 +29,8 @@ from tandem_referral.usecases.hub_time import HubTime
 from tandem_referral.usecases.release import Incoming, release_where_permitted
 
 UNKNOWN_EPISODE = "unknown-episode"
+KEY_NOT_KNOWN = "seal-signing-key-unknown"
+"""Why a row is parked that its origin signed with a key which it has not published yet."""
 
 
 class UplinkHandler:
@@ -161,7 +164,7 @@ def episodes_known(tx: Transaction, episode_ids: set[str]) -> dict[str, Row[Any]
     return {row.episode_id: row for row in tx.all(_EPISODES, episodes=sorted(episode_ids))}
 
 
-_EPISODES = select(episode).where(episode.c.episode_id.in_(bindparam("episodes", expanding=True)))
+_EPISODES = select(episode).where(among(episode.c.episode_id, "episodes"))
 
 
 def _follows_a_refusal(tx: Transaction, item: Item, origin: str) -> bool:
@@ -224,12 +227,10 @@ def note_received(tx: Transaction, recipient: str, received: EntriesReceived, no
                 counterpart_practice_id=counterpart,
             )
     # As the recipient signed it: the origin checks the signature itself.
-    log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now)
+    log.stage(tx, downlink(origin), RowBody(receipt_returned=received), at=now, urgent=False)
 
 
-_EPISODES_OF = select(entry.c.entry_id, entry.c.episode_id).where(
-    entry.c.entry_id.in_(bindparam("entries", expanding=True))
-)
+_EPISODES_OF = select(entry.c.entry_id, entry.c.episode_id).where(among(entry.c.entry_id, "entries"))
 
 
 def note_acknowledged(

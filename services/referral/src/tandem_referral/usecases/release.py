@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import or_, select
 
 from tandem.directory.v1.directory_pb2 import Practice
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
@@ -16,12 +16,13 @@ from tandem_platform.exchange.rows import downlink
 from tandem_platform.rpc import words
 from tandem_platform.sealing import has_wrap_for, without_wraps_but
 from tandem_platform.storage import Transaction
+from tandem_platform.storage.lists import among
 from tandem_referral.domain.release import PARTIES_CATCHING_UP, Outcome, Result, outcome_of
 from tandem_referral.store import audit, entries, permissions
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.entries import Decided
 from tandem_referral.store.permissions import Scope
-from tandem_referral.store.tables import episode, partnership, practice, referral
+from tandem_referral.store.tables import episode, partnership, practice, practice_sync, referral
 
 NOTICE_PART2 = "42-cfr-2.32"
 SWEEP_CHUNK = 100
@@ -236,26 +237,18 @@ def _ask_for_wraps(tx: Transaction, scope: Scope, entry_ids: list[str], now: dat
 
 
 def _standings(tx: Transaction, scopes: Sequence[Scope]) -> Mapping[Scope, _Standing]:
-    episode_ids = sorted({scope.episode_id for scope in scopes})
-    live = {row.episode_id for row in tx.all(_WITH_LIVE_REFERRALS, episodes=episode_ids)}
-    of_episode = {
-        row.episode_id: row.partnership_id for row in tx.all(_PARTNERSHIPS_OF, episodes=episode_ids)
-    }
-    active = {
-        row.partnership_id
-        for row in tx.all(_PARTNERSHIPS_HELD, partnerships=sorted(set(of_episode.values())))
-        if row.state == "active"
-    }
+    held = tx.all(_EPISODES_HELD, episodes=sorted({scope.episode_id for scope in scopes}))
+    active = {row.episode_id for row in held if row.state == "active"}
+    live = {row.episode_id for row in held if row.live}
     practice_ids = sorted({side for scope in scopes for side in (scope.discloser, scope.recipient)})
+    practices = tx.all(_PRACTICES, practices=practice_ids)
     allowing = {
-        row.practice_id
-        for row in tx.all(_PROFILES, practices=practice_ids)
-        if Practice.FromString(row.profile).allows_treatment_basis
+        row.practice_id for row in practices if Practice.FromString(row.profile).allows_treatment_basis
     }
-    caught_up = syncs.caught_up(tx, practice_ids)
+    caught_up = {row.practice_id for row in practices if row.caught_up}
     return {
         scope: _Standing(
-            partnership_active=of_episode.get(scope.episode_id) in active,
+            partnership_active=scope.episode_id in active,
             referral_live=scope.episode_id in live,
             treatment_basis={scope.discloser, scope.recipient} <= allowing,
             caught_up={scope.discloser, scope.recipient} <= caught_up,
@@ -264,22 +257,26 @@ def _standings(tx: Transaction, scopes: Sequence[Scope]) -> Mapping[Scope, _Stan
     }
 
 
-_WITH_LIVE_REFERRALS = select(referral.c.episode_id).where(
-    referral.c.episode_id.in_(bindparam("episodes", expanding=True)),
-    referral.c.state.in_([state.value for state in OPEN]),
+_LIVE = (
+    select(referral.c.referral_id)
+    .where(
+        referral.c.episode_id == episode.c.episode_id,
+        or_(*(referral.c.state == state.value for state in OPEN)),
+    )
+    .exists()
 )
-_PARTNERSHIPS_OF = select(episode.c.episode_id, episode.c.partnership_id).where(
-    episode.c.episode_id.in_(bindparam("episodes", expanding=True))
-)
-# Shared, because suspending a partnership ends releases as surely as a revocation does.
-_PARTNERSHIPS_HELD = (
-    select(partnership.c.partnership_id, partnership.c.state)
-    .where(partnership.c.partnership_id.in_(bindparam("partnerships", expanding=True)))
+# The partnership shared, because suspending it ends releases as surely as a revocation does.
+_EPISODES_HELD = (
+    select(episode.c.episode_id, partnership.c.state, _LIVE.label("live"))
+    .join(partnership, partnership.c.partnership_id == episode.c.partnership_id)
+    .where(among(episode.c.episode_id, "episodes"))
     .order_by(partnership.c.partnership_id)
-    .with_for_update(read=True)
+    .with_for_update(read=True, of=partnership)
 )
-_PROFILES = select(practice.c.practice_id, practice.c.profile).where(
-    practice.c.practice_id.in_(bindparam("practices", expanding=True))
+_PRACTICES = (
+    select(practice.c.practice_id, practice.c.profile, syncs.HAS_CAUGHT_UP.label("caught_up"))
+    .join(practice_sync, practice_sync.c.practice_id == practice.c.practice_id, isouter=True)
+    .where(among(practice.c.practice_id, "practices"))
 )
 
 

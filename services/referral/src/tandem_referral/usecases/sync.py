@@ -6,9 +6,9 @@ from tandem.exchange.v1 import exchange_pb2 as pb
 from tandem_platform.exchange import log, quarantine, reader
 from tandem_platform.exchange.rows import Position, downlink, uplink
 from tandem_platform.storage import Transaction
-from tandem_referral.store import commands, entries, permissions, sync
+from tandem_referral.store import commands, entries, keys, permissions, sync
 from tandem_referral.usecases import consent
-from tandem_referral.usecases.exchange import UNKNOWN_EPISODE, episodes_known
+from tandem_referral.usecases.exchange import KEY_NOT_KNOWN, UNKNOWN_EPISODE, episodes_known
 
 MOST_ROWS = 500
 
@@ -58,6 +58,15 @@ def parked_without_episode(tx: Transaction) -> list[tuple[str, str]]:
     rows = [row for row in quarantine.listed(tx) if row.reason == UNKNOWN_EPISODE and row.episode_id]
     known = episodes_known(tx, {row.episode_id for row in rows})
     return sorted({(row.log, row.episode_id) for row in rows if row.episode_id in known})
+
+
+def has_published_the_key_since(tx: Transaction, practice_id: str) -> bool:
+    """Whether rows of the practice are parked that came before the key they are signed with. Each row asks for one retry."""
+    published_at = keys.published_at(tx, practice_id)
+    return published_at is not None and any(
+        row.reason == KEY_NOT_KNOWN and row.attempts == 1 and row.parked_at <= published_at
+        for row in quarantine.listed(tx, uplink(practice_id))
+    )
 
 
 def _reopen_if_lost(tx: Transaction, down: str, cursor: Position, response: pb.SyncResponse) -> bool:

@@ -36,7 +36,7 @@ _PARTITIONS_PER_CHECK = 50
 _RECONNECT_SECONDS = 0.5
 _ANSWER_MS = 1000
 _SHORTEST_GROUP_POLL_MS = 100
-_MOST_RECORDS = 1000
+_MOST_RECORDS = 200
 # The embedded broker takes 4 s for 500 when it has thousands, longer than a request may last.
 _TOPICS_PER_REQUEST = 100
 

@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("published", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("urgent", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("acknowledged", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("log"),
     )

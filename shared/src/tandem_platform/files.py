@@ -1,4 +1,4 @@
-"""Files that hold keys: written whole or not at all, readable by their owner alone."""
+"""Files written whole or not at all, and secrets, which their owner alone may read."""
 
 import os
 import stat
@@ -28,13 +28,17 @@ def read_secret(path: Path) -> bytes:
         return file.read()
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Replace the file with mode 0600; after a crash it holds the old content or the new, never a part."""
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace the file; after a crash it holds the old content or the new, never a part.
+
+    mode: from the first byte on, whatever the umask. A directory that is missing is made for its owner alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Under a name of its own, with mode 0600: several processes of one service may write at once.
+    # Under a name of its own: several processes of one service may write at once.
     descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
