@@ -82,7 +82,7 @@ class PreparedStatements:
     def __init__(self) -> None:
         self._seen: dict[int, weakref.ref[Any]] = {}
         self._locking: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
-        self._made: dict[tuple[int, tuple[str, ...]], Prepared | None] = {}
+        self._made: dict[int, dict[tuple[str, ...], Prepared | None]] = {}
 
     def get(self, statement: Any, names: tuple[str, ...], dialect: Dialect) -> Prepared | None:
         """*names*: of the values that are given, which decide what an INSERT inserts. None: SQLAlchemy is to execute it."""
@@ -91,10 +91,10 @@ class PreparedStatements:
         if known is None or known() is not statement:
             self._seen[place] = weakref.ref(statement, lambda _: self._forget(place))
             return None
-        key = place, names
-        if key not in self._made:
-            self._made[key] = _prepare(statement, names, dialect)
-        return self._made[key]
+        made = self._made.setdefault(place, {})
+        if names not in made:
+            made[names] = _prepare(statement, names, dialect)
+        return made[names]
 
     def locking(self, statement: Any, lock: Literal["exclusive", "shared"]) -> Any:
         """*statement* with a row lock, the same each time."""
@@ -105,8 +105,7 @@ class PreparedStatements:
 
     def _forget(self, place: int) -> None:
         self._seen.pop(place, None)
-        for key in [key for key in list(self._made) if key[0] == place]:
-            self._made.pop(key, None)
+        self._made.pop(place, None)
 
 
 def _prepare(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Prepared | None:
