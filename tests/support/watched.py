@@ -70,7 +70,6 @@ _REQUESTS: dict[str, type[Message]] = {
     for name in names
 }
 _NOTHING_CHANGES = {
-    "Sync",
     "Read",
     "ReadBack",
     "GetPractice",
