@@ -146,13 +146,42 @@ def test_a_receipt_is_missed_for_what_was_permitted_late_although_the_hub_does_n
     assert "receipt-overdue" in juniper.worklist()
 
 
-def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_it_already(
+def test_a_receipt_is_missed_for_what_was_permitted_late_although_that_has_ended_since(
     network: FailingNetwork, shared: Share
 ) -> None:
-    """Nothing had acknowledged the row when a hold was queued; Kafka had brought it to the hub all the same."""
     network.clinics["riverbend"].running = False
     juniper = network.clinics["juniper"]
-    held = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    _vitals(network, shared)
+    now = network.clock.now()
+    juniper.grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        history_from=now - timedelta(days=1),
+        ends_at=now + timedelta(hours=1),
+    )
+    network.settle()
+    network.advance(2 * 3600)
+    network.settle()
+    juniper.step()
+    assert "receipt-overdue" not in juniper.worklist()
+    network.advance(25 * 3600)
+    juniper.step()
+    assert "receipt-overdue" in juniper.worklist()
+
+
+@pytest.mark.parametrize(
+    "category", [Category.MEDICATION_MONITORING, Category.MESSAGE], ids=["permitted", "for an emergency"]
+)
+def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_it_already(
+    network: FailingNetwork, shared: Share, category: Category
+) -> None:
+    """Nothing had acknowledged the row when a hold was queued; Kafka had brought it to the hub all the same.
+
+    What an emergency may open is wrapped whether it is permitted or not.
+    """
+    network.clinics["riverbend"].running = False
+    juniper = network.clinics["juniper"]
+    held = juniper.grants(shared.referred, {category})
     network.settle()
     network.line("juniper").cut = True
     recorded_at = network.clock.now()

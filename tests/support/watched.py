@@ -70,7 +70,6 @@ _REQUESTS: dict[str, type[Message]] = {
     for name in names
 }
 _NOTHING_CHANGES = {
-    "Sync",
     "Read",
     "ReadBack",
     "GetPractice",
@@ -242,7 +241,7 @@ class Seen:
 
     decided: set[str] = field(default_factory=set)
     sequences: dict[str, int] = field(default_factory=dict)
-    voids: set[tuple[str, int]] = field(default_factory=set)
+    voids: set[tuple[str, int, int]] = field(default_factory=set)
     at_hub: set[str] = field(default_factory=set)
     wrapped_from_the_start: set[str] = field(default_factory=set)
     committed: dict[str, set[str]] = field(default_factory=dict)
@@ -388,13 +387,13 @@ class Watch:
             if known is not None and known[0] != len(self.seen.at_hub):
                 self._entries_arrived(tx)
             voided = tx.all(
-                select(log.c.log, log.c.sequence, log.c.entry_id, log.c.void_reason).where(
+                select(log.c.log, log.c.epoch, log.c.sequence, log.c.entry_id, log.c.void_reason).where(
                     log.c.void_reason != "", log.c.log.in_(self._downlinks())
                 )
             )
             for row in voided:
-                if (row.log, row.sequence) not in self.seen.voids:
-                    self.seen.voids.add((row.log, row.sequence))
+                if (row.log, row.epoch, row.sequence) not in self.seen.voids:
+                    self.seen.voids.add((row.log, row.epoch, row.sequence))
                     self.oracle.voided(row.entry_id, row.sequence, row.void_reason)
             for name in self._downlinks():
                 self._released_on(tx, name)

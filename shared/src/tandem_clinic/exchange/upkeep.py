@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
+from tandem_care.permission import Decision, Permission, PermissionState
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import Episode
 from tandem_clinic.store import entries, episodes, partners, permissions, worklist
 from tandem_clinic.store.entries import Sealing
+from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.usecases import partner
-from tandem_clinic.usecases.sharing import WRAP_WANTED, own_view
+from tandem_clinic.usecases.sharing import WRAP_WANTED, outlook
 from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.signing import HUB
@@ -24,6 +27,7 @@ LOOK_EVERY = timedelta(minutes=5)
 PAGE = 200
 _FROM_THE_FIRST = (datetime(1970, 1, 1, tzinfo=UTC), "")
 TRY_AGAIN_AFTER = timedelta(seconds=2)
+_MOMENT = timedelta(microseconds=1)
 RECONSIDER_EVERY = timedelta(seconds=5)
 
 
@@ -108,21 +112,39 @@ class Upkeep:
         return (page[-1].sealed_at, page[-1].entry_id) if len(page) == PAGE else _FROM_THE_FIRST
 
     def _was_permitted_since(self, tx: Transaction, sealing: Sealing, now: datetime) -> bool:
-        """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough."""
+        """Whether what was not to go when it was sealed may go now, by a permission that has stood for long enough.
+
+        Or might go in between: what a permission let go before it ended by itself should have arrived, too.
+        """
         record = entries.own(tx, self._clinic.vault, sealing.record_id)
         episode = episodes.get(tx, sealing.episode_id)
         if not sealing.partner_wrapped and not self._keys_are_usable(tx, episode, now):
             # It waits for the partner's keys, not for the hub.
             return False
-        decision = own_view(
-            tx, self._clinic, episode, record.category, record.derived_from, record.authored_at
-        )
-        known = permissions.find(tx, decision.permission_id or "") if decision.permitted else None
-        return known is not None and known.changed_at <= now - RECEIPT_EXPECTED_WITHIN
+        view = outlook(tx, self._clinic, episode)
+        asked = (record.category, record.derived_from, record.authored_at)
+        known = _permitting(tx, view.decide(*asked))
+        if known is not None:
+            return known.changed_at <= now - RECEIPT_EXPECTED_WITHIN
+        ends = [
+            rule.ends_at for rule in view.rules if rule.ends_at and sealing.sealed_at < rule.ends_at <= now
+        ]
+        in_its_time = replace(view, rules=[_by_its_times(rule) for rule in view.rules])
+        ended = [_permitting(tx, in_its_time.decide(*asked, at=end - _MOMENT)) for end in ends]
+        return any(each and each.starts_at <= now - RECEIPT_EXPECTED_WITHIN for each in ended)
 
     def _keys_are_usable(self, tx: Transaction, episode: Episode, now: datetime) -> bool:
         pins = partners.Pins(tx, self._clinic.clock)
         return usable(pins, episode.partner_practice_id, now) is not None
+
+
+def _permitting(tx: Transaction, decision: Decision) -> PermissionRecord | None:
+    return permissions.find(tx, decision.permission_id or "") if decision.permitted else None
+
+
+def _by_its_times(rule: Permission) -> Permission:
+    """They alone say whether it is over."""
+    return replace(rule, state=PermissionState.ACTIVE) if rule.state is PermissionState.EXPIRED else rule
 
 
 def _is_within(period: timedelta, since: datetime | None, now: datetime) -> bool:

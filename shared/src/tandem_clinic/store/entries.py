@@ -190,10 +190,13 @@ def sealed(tx: Transaction, entry_id: str) -> tuple[SealedEntry, Sealing] | None
     return SealedEntry.FromString(row.sealed), _sealings(tx, sealed_entry.c.entry_id == entry_id)[0]
 
 
+TAKEN_BACK = "taken-back"
+"""The rule of a sealing whose wrap for the partner was taken back again."""
+
+
 def set_partner_wrapped(tx: Transaction, entry_id: str, wrapped: bool) -> None:
-    tx.execute(
-        update(sealed_entry).where(sealed_entry.c.entry_id == entry_id).values(partner_wrapped=wrapped)
-    )
+    now = {"partner_wrapped": True} if wrapped else {"partner_wrapped": False, "rule": TAKEN_BACK}
+    tx.execute(update(sealed_entry).where(sealed_entry.c.entry_id == entry_id).values(now))
 
 
 def sealings_of_record(tx: Transaction, record_id: str) -> list[Sealing]:
@@ -215,7 +218,7 @@ def sealings_without_receipt(
     return _sealings(
         tx,
         tuple_(sealed_entry.c.sealed_at, sealed_entry.c.entry_id) > after,
-        or_(sealed_entry.c.partner_wrapped, sealed_entry.c.rule == "permitted"),
+        or_(sealed_entry.c.partner_wrapped, sealed_entry.c.rule.in_(("permitted", TAKEN_BACK))),
         sealed_entry.c.sealed_at < before,
         receipt.c.entry_id.is_(None),
         limit=limit,

@@ -45,8 +45,14 @@ class Outlook:
     partner: KeyBundle | None
     after_request_id: str
 
-    def decide(self, category: str, derived_from: Iterable[str], authored_at: datetime) -> Decision:
-        """Whether this clinic itself would disclose an entry to the episode's partner now. The hub decides again."""
+    def decide(
+        self,
+        category: str,
+        derived_from: Iterable[str],
+        authored_at: datetime,
+        at: datetime | None = None,
+    ) -> Decision:
+        """Whether this clinic itself would disclose an entry to the episode's partner now, or at another time. The hub decides again."""
         question = Question(
             discloser=self.clinic.practice_id,
             recipient=self.episode.partner_practice_id,
@@ -54,7 +60,7 @@ class Outlook:
             category=category,
             derived_from=frozenset(derived_from),
             authored_at=authored_at,
-            now=self.clinic.now(),
+            now=at or self.clinic.now(),
             purpose=Purpose.TREATMENT,
             part2=self.clinic.part2_program,
         )
