@@ -74,6 +74,9 @@ class RestoringOracle(Oracle):
         if entry.is_out and epoch > self.given_in.get(entry_id, 1):
             # Its log goes on above a place that the hub does not know: what had not been acknowledged was appended anew.
             entry.releases[-1].number, self.given_in[entry_id] = number, epoch
+            if any(each.voided for each in entry.releases):
+                # So was the notice that it had been withdrawn, at which its recipient lets it go once more.
+                entry.times_received = min(entry.times_received, len(entry.releases) - 1)
             return
         super().released(entry_id, to, number, permission_id, at, wrapped=wrapped)
         self.given_in[entry_id] = epoch
@@ -161,8 +164,12 @@ class RestoringOracle(Oracle):
             self.audited[chain] = expected
 
     def check_withheld(self, chain: str, records: Iterable[tuple[str, str]]) -> None:
-        """What is for a practice that does not sync is not decided about before it does."""
-        hidden = {each.entry_id: each for each in self._ordered() if each.recipient in self.excused}
+        """What is for or from a practice that does not sync is not decided about before it does."""
+        hidden = {
+            each.entry_id: each
+            for each in self._ordered()
+            if each.recipient in self.excused or {each.origin, chain} <= self.excused
+        }
         for entry_id in hidden:
             del self.entries[entry_id]
         try:

@@ -195,7 +195,8 @@ TAKEN_BACK = "taken-back"
 
 
 def set_partner_wrapped(tx: Transaction, entry_id: str, wrapped: bool) -> None:
-    now = {"partner_wrapped": True} if wrapped else {"partner_wrapped": False, "rule": TAKEN_BACK}
+    """A wrap is given late only where our own view permits it, whatever it said when the entry was sealed."""
+    now = {"partner_wrapped": wrapped, "rule": "permitted" if wrapped else TAKEN_BACK}
     tx.execute(update(sealed_entry).where(sealed_entry.c.entry_id == entry_id).values(now))
 
 

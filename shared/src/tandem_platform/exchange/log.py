@@ -300,6 +300,14 @@ def acknowledge(tx: Transaction, log: str, sequence: int) -> None:
     tx.execute(_acknowledging(tables_of(tx.database.metadata).head), {"of": log, "up_to": sequence})
 
 
+def set_back(tx: Transaction, log: str, sequence: int) -> None:
+    """The log's reader comes from a backup: it has told that its cursor is at *sequence*, below where it was."""
+    head = tables_of(tx.database.metadata).head
+    tx.execute(
+        update(head).where(head.c.log == log, head.c.acknowledged > sequence).values(acknowledged=sequence)
+    )
+
+
 @cache
 def _acknowledging(head: Table) -> Update:
     return (

@@ -26,7 +26,7 @@ from tandem_referral.grpc.pages import PageTokens, page_size
 from tandem_referral.store import keys
 from tandem_referral.store import sync as syncs
 from tandem_referral.store.tables import exchange
-from tandem_referral.usecases import sync
+from tandem_referral.usecases import consent, sync
 from tandem_referral.usecases.exchange import KEY_NOT_KNOWN
 from tandem_referral.usecases.hub_time import HubTime
 
@@ -115,6 +115,7 @@ class ExchangeServicer:
     def Sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncResponse:
         """Answers at once if the clinic has something to do, else when its downlink's head moves or the period ends."""
         seen = self._database.wakeup(downlink(call.caller.id)).count
+        self._take_back_what_a_backup_lost(Position.from_message(request.downlink_cursor), call.caller.id)
         response = self._synced(request, call.caller.id)
         if not request.wait:
             response.next_after.FromTimedelta(self._pause(request))
@@ -140,6 +141,16 @@ class ExchangeServicer:
         if response.quarantined:
             self._retry_what_came_before_its_key(practice_id)
         return response
+
+    def _take_back_what_a_backup_lost(self, cursor: Position, practice_id: str) -> None:
+        with self._database.reading() as tx:
+            lost = sync.lags_behind(tx, practice_id, cursor)
+        if lost:
+            self._database.run(
+                lambda tx: consent.take_back_lost(
+                    tx, practice_id, cursor.sequence, self._time.decision_time(tx)
+                )
+            )
 
     def _retry_what_came_before_its_key(self, practice_id: str) -> None:
         """While a practice's keys are rotated, an older process of its brings what a newer one has signed."""

@@ -247,14 +247,18 @@ def voided(tx: Transaction, entry_ids: Sequence[str], recipient: str, now: datet
 
 def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
     """Rows of this scope's releases on the recipient's downlink that it has not acknowledged."""
+    return rows_above(tx, scope, acknowledged(tx, downlink(scope.recipient)))
+
+
+def rows_above(tx: Transaction, scope: Scope, after: int) -> Sequence[Row[Any]]:
+    """Rows of this scope's releases on the recipient's downlink above a number, but for the voided."""
     log = exchange.log
-    name = downlink(scope.recipient)
     query = (
-        select(log.c.sequence, log.c.entry_id)
+        select(log.c.sequence, log.c.entry_id, log.c.permission_id)
         .join(entry, entry.c.entry_id == log.c.entry_id)
         .where(
-            log.c.log == name,
-            log.c.sequence > acknowledged(tx, name),
+            log.c.log == downlink(scope.recipient),
+            log.c.sequence > after,
             log.c.episode_id == scope.episode_id,
             entry.c.origin_practice_id == scope.discloser,
             log.c.void_reason == "",
@@ -266,13 +270,17 @@ def undelivered(tx: Transaction, scope: Scope) -> Sequence[Row[Any]]:
 
 def scopes_under_way(tx: Transaction, recipient: str) -> list[Scope]:
     """Scopes of which releases are on the recipient's downlink that it has not acknowledged."""
+    return scopes_above(tx, recipient, acknowledged(tx, downlink(recipient)))
+
+
+def scopes_above(tx: Transaction, recipient: str, after: int) -> list[Scope]:
+    """Scopes of which releases, not voided, are on the recipient's downlink above a number."""
     log = exchange.log
-    name = downlink(recipient)
     query = (
         select(entry.c.episode_id, entry.c.origin_practice_id)
         .distinct()
         .join(log, log.c.entry_id == entry.c.entry_id)
-        .where(log.c.log == name, log.c.sequence > acknowledged(tx, name), log.c.void_reason == "")
+        .where(log.c.log == downlink(recipient), log.c.sequence > after, log.c.void_reason == "")
     )
     return sorted(Scope(row.episode_id, row.origin_practice_id, recipient) for row in tx.all(query))
 

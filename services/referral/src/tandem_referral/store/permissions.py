@@ -151,12 +151,33 @@ def scope_of(row: Row[Any]) -> Scope:
 
 def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Permission]]:
     """Every scope's permissions, for the decision. Read after the scopes' locks were taken."""
-    wanted = sorted(set(scopes))
-    found: dict[Scope, list[Permission]] = {each: [] for each in wanted}
-    if wanted:
-        for row in tx.all(_IN_SCOPES, scopes=[each.key for each in wanted]):
-            found[scope_of(row)].append(to_rule(row))
+    return _rules(scopes, _rows_in(tx, scopes))
+
+
+def in_scopes_at(
+    tx: Transaction, scopes: Iterable[Scope], now: datetime
+) -> tuple[dict[Scope, list[Permission]], set[Scope]]:
+    """Also in which of them time has opened something that no version says yet: a permit has begun, a denial has ended."""
+    rows = _rows_in(tx, scopes)
+    return _rules(scopes, rows), {scope_of(row) for row in rows if _opens(row, now)}
+
+
+def _rows_in(tx: Transaction, scopes: Iterable[Scope]) -> Sequence[Row[Any]]:
+    wanted = sorted({each.key for each in scopes})
+    return tx.all(_IN_SCOPES, scopes=wanted) if wanted else []
+
+
+def _rules(scopes: Iterable[Scope], rows: Iterable[Row[Any]]) -> dict[Scope, list[Permission]]:
+    found: dict[Scope, list[Permission]] = {each: [] for each in scopes}
+    for row in rows:
+        found[scope_of(row)].append(to_rule(row))
     return found
+
+
+def _opens(row: Row[Any], now: datetime) -> bool:
+    if words.effect_code(row.effect) == Effect.PERMIT:
+        return row.state == PENDING and bool(row.starts_at <= now)
+    return row.state in (PENDING, "active") and row.ends_at is not None and bool(row.ends_at <= now)
 
 
 _IN_SCOPES = select(permission).where(

@@ -23,7 +23,7 @@ from tandem_referral.store.tables import episode, practice
 from tandem_referral.usecases import release, visibility
 
 WITHDRAWN = "withdrawn"
-"""All that a recipient is told of why a denial took back what was on its way."""
+"""All that a recipient is told of why a denial, or the end of a permission, took back what was given."""
 
 
 class PermissionNotFound(Refusal):
@@ -177,7 +177,34 @@ def change_due(tx: Transaction, row: Row[Any], now: datetime) -> None:
 def withdraw(tx: Transaction, scope: Scope, now: datetime) -> None:
     """Void what is on its way in *scope*, to be decided about anew."""
     permissions.lock_scope_exclusive(tx, scope)
-    voided_ids = _void_undelivered(tx, scope, "catching-up", now)
+    _withdraw(tx, scope, entries.undelivered(tx, scope), "catching-up", "catching-up", now)
+
+
+def take_back_lost(tx: Transaction, recipient: str, after: int, now: datetime) -> None:
+    """*recipient* stands at *after* and had been further: it comes from a backup, and reads what lies above anew.
+
+    What has ended since, or is denied, it does not get again by its old row, so that is voided.
+    What another permission allows, today or later, is given anew.
+    """
+    name = downlink(recipient)
+    scopes = entries.scopes_above(tx, recipient, after)
+    # All of them before anything is read: whatever ends a permission then finds these rows under way again.
+    for scope in scopes:
+        permissions.lock_scope_exclusive(tx, scope)
+    known = log.acknowledged(tx, name)
+    for scope in scopes:
+        rows = [row for row in entries.rows_above(tx, scope, after) if row.sequence <= known]
+        ended = permissions.not_active_now(tx, {row.permission_id for row in rows}, now)
+        denied = release.denied(tx, scope, [row.entry_id for row in rows], now)
+        lost = [row for row in rows if row.permission_id in ended or row.entry_id in denied]
+        _withdraw(tx, scope, lost, "ended-before-a-restore", WITHDRAWN, now)
+    log.set_back(tx, name, after)
+
+
+def _withdraw(
+    tx: Transaction, scope: Scope, rows: Sequence[Row[Any]], reason: str, reason_told: str, now: datetime
+) -> None:
+    voided_ids = _void(tx, scope, rows, reason, reason_told, now)
     if voided_ids:
         # Kafka may have brought them meanwhile, and they may not be given again.
         nobodys = Permission(

@@ -59,11 +59,14 @@ def release_where_permitted(
         return
     scopes = sorted({each.scope for each in incoming})
     permissions.lock_scopes_shared(tx, scopes)
-    rules = permissions.in_scopes(tx, scopes)
+    rules, turning = permissions.in_scopes_at(tx, scopes, now)
     standings = _standings(tx, scopes)
     targets = _released_targets(tx, incoming)
     # What comes while history is being swept waits its turn, so that the order of release is the order of entry.
-    behind = set() if sweeping else entries.pending_sweeps(tx, scopes)
+    # So does what comes after a permission has begun by the clock, before the clock has been looked at.
+    behind = set() if sweeping else entries.pending_sweeps(tx, scopes) | turning
+    for scope in behind & turning:
+        entries.ask_sweep(tx, scope, now)
     decided: list[Decided] = []
     wraps_wanted: dict[Scope, list[str]] = {}
     for each in incoming:
@@ -154,18 +157,21 @@ def denied(tx: Transaction, scope: Scope, entry_ids: Sequence[str], now: datetim
             forbidden.add(entry_id)
             continue
         labels = sealed[entry_id].labels
-        whole = _question(labels, scope, now)
-        # Each category by itself: what else is wrong with another one must not hide the denial.
-        parts = [
-            replace(whole, category=code, derived_from=frozenset())
-            for code in (whole.category, *whole.derived_from)
-        ]
-        if labels.amends_entry_id in forbidden or any(
-            decide(rules, part, partnership_active=True, referral_live=True).rule is Rule.DENIED
-            for part in parts
-        ):
+        if labels.amends_entry_id in forbidden or _is_denied(rules, labels, scope, now):
             forbidden.add(entry_id)
     return forbidden
+
+
+def _is_denied(rules: Sequence[Permission], labels: EntryLabels, scope: Scope, now: datetime) -> bool:
+    """Each category by itself: what else is wrong with another one must not hide the denial."""
+    whole = _question(labels, scope, now)
+    parts = [
+        replace(whole, category=code, derived_from=frozenset())
+        for code in (whole.category, *whole.derived_from)
+    ]
+    return any(
+        decide(rules, part, partnership_active=True, referral_live=True).rule is Rule.DENIED for part in parts
+    )
 
 
 def _released_targets(tx: Transaction, incoming: Sequence[Incoming]) -> set[tuple[str, str]]:

@@ -86,6 +86,12 @@ def _reopen_if_lost(tx: Transaction, down: str, cursor: Position, response: pb.S
     return True
 
 
+def lags_behind(tx: Transaction, practice_id: str, cursor: Position) -> bool:
+    """Whether the practice stands below where it has been, in a log that goes on from there."""
+    down = downlink(practice_id)
+    return cursor.sequence < log.acknowledged(tx, down) and log.continuation(tx, down, cursor) == cursor.epoch
+
+
 def catch_up(tx: Transaction, practice_id: str, now: datetime) -> None:
     """The practice has synced in this run, and nothing that it knows of is lost here: from now on it is read from and given to.
 
