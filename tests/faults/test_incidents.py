@@ -21,6 +21,7 @@ from tandem_platform.exchange import quarantine
 
 _FEED, _CLINIC_FEED = 0, 5
 VITALS = one_of_every_kind()["vitals"]
+PREPARATION = one_of_every_kind()["preparation-summary"]
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,91 @@ def test_a_receipt_is_missed_although_the_wrap_was_taken_back_when_the_hub_had_i
     network.advance(25 * 3600)
     juniper.step()
     assert "receipt-overdue" in juniper.worklist()
+
+
+def test_a_receipt_is_missed_for_what_was_wrapped_late_whatever_the_clock_said_when_it_was_sealed(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """By a clock two hours ahead the permission was over before the entry was written."""
+    network.clinics["riverbend"].running = False
+    juniper = network.clinics["juniper"]
+    now = network.clock.now()
+    juniper.grants(
+        shared.referred, {Category.PROGRESS_SUMMARY}, starts_at=now, ends_at=now + timedelta(minutes=10)
+    )
+    network.machine("juniper").skew = timedelta(hours=2)
+    recorded = juniper.records(shared.patients["juniper"], PREPARATION)
+    network.settle()
+    network.machine("juniper").skew = timedelta(0)
+    network.advance(10)
+    network.settle()
+    assert any(network.oracle.entries[each].releases for each in recorded.entry_ids)
+    network.advance(27 * 3600)
+    juniper.step()
+    assert "receipt-overdue" in juniper.worklist()
+
+
+def test_what_comes_after_a_permission_has_begun_waits_for_what_the_permission_opens(
+    network: FailingNetwork, shared: Share
+) -> None:
+    """The hub had not looked at its clock yet, but went by it."""
+    juniper = network.clinics["juniper"]
+    now = network.clock.now()
+    juniper.grants(shared.referred, {Category.PROGRESS_SUMMARY})
+    juniper.grants(
+        shared.referred,
+        {Category.MEDICATION_MONITORING},
+        starts_at=now + timedelta(seconds=60),
+        history_from=now - timedelta(days=1),
+    )
+    earlier = _vitals(network, shared)
+    network.settle()
+    assert not network.oracle.entries[earlier].releases
+    network.clock.advance(timedelta(seconds=90))
+    juniper.records(shared.patients["juniper"], PREPARATION)
+    network.step_clinic(juniper, "relay")
+    network.step_hub_part(_FEED)
+    network.heal()
+    assert network.oracle.entries[earlier].held_by_recipient
+    network.check()
+
+
+@pytest.mark.parametrize("ends", ["by itself", "by a revocation", "by a denial"])
+def test_what_a_backup_lost_and_nobody_permitted_for_a_while_comes_when_it_is_permitted_again(
+    network: FailingNetwork, shared: Share, tmp_path: Path, ends: str
+) -> None:
+    """To the hub it had arrived, and was not given twice."""
+    juniper, riverbend = network.clinics["juniper"], network.clinics["riverbend"]
+    backups = Backups(network, network.knowing, tmp_path)
+    backup = backups.of_clinic(riverbend)
+    began = network.clock.now()
+    permission_id = juniper.grants(
+        shared.referred, {Category.MEDICATION_MONITORING}, ends_at=began + timedelta(minutes=10)
+    )
+    entry_id = _vitals(network, shared)
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    backups.restore_clinic(riverbend, backup)
+    riverbend.running = False
+    denial = ""
+    if ends == "by itself":
+        network.advance(15 * 60)
+    elif ends == "by a revocation":
+        juniper.revokes(permission_id)
+    else:
+        denial = juniper.denies(shared.referred, {Category.MEDICATION_MONITORING})
+    network.settle()
+    riverbend.running = True
+    network.settle()
+    assert not network.oracle.entries[entry_id].held_by_recipient
+    network.check()
+    if denial:
+        juniper.revokes(denial)
+    else:
+        juniper.grants(shared.referred, {Category.MEDICATION_MONITORING}, history_from=began)
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    network.check()
 
 
 def test_what_waits_for_the_partners_keys_is_not_missed(network: FailingNetwork, shared: Share) -> None:
