@@ -80,6 +80,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("steps", type=int, nargs="?", default=STEPS)
     parser.add_argument("--through", type=int, default=None, help="the last seed of several")
+    parser.add_argument("--also", type=int, nargs="*", default=[], help="seeds besides these")
     parser.add_argument(
         "--until-broken", action="store_true", help="end with the first that breaks a promise"
     )
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> int:
     failed = 0
     effects = Effects()
     with standing() as stage:
-        for seed in range(asked.seed, (asked.through or asked.seed) + 1):
+        for seed in (*range(asked.seed, (asked.through or asked.seed) + 1), *asked.also):
             outcome = run_schedule(seed, asked.steps, stage)
             effects.update(outcome.effects)
             if outcome.broken:
