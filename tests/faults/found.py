@@ -15,3 +15,6 @@ FOUND: dict[int, str] = {
     1658: "what was wrapped late, because the clock had been ahead, was not missed",
     1693: "what a restored clinic dropped by the list of revocations did not come when it was permitted again",
 }
+
+FIFTY = (*sorted(FOUND), *range(1, 51 - len(FOUND)))
+"""Which between them notice every mutant that a schedule can notice."""

@@ -18,6 +18,7 @@ import structlog
 from faults.course import STEPS, Course
 from faults.digest import digest_of
 from faults.effects import Effects
+from faults.found import FIFTY
 from faults.restores import Backups
 from faults.scene import Scene
 from faults.stage import Ids, Stage, a_stage
@@ -77,10 +78,10 @@ def standing() -> Iterator[Stage]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m faults.schedules", description=__doc__)
-    parser.add_argument("seed", type=int)
+    parser.add_argument("seed", type=int, nargs="?", default=0)
     parser.add_argument("steps", type=int, nargs="?", default=STEPS)
     parser.add_argument("--through", type=int, default=None, help="the last seed of several")
-    parser.add_argument("--also", type=int, nargs="*", default=[], help="seeds besides these")
+    parser.add_argument("--fifty", action="store_true", help="those that notice mutants, instead of seeds")
     parser.add_argument(
         "--until-broken", action="store_true", help="end with the first that breaks a promise"
     )
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
     failed = 0
     effects = Effects()
     with standing() as stage:
-        for seed in (*range(asked.seed, (asked.through or asked.seed) + 1), *asked.also):
+        for seed in FIFTY if asked.fifty else range(asked.seed, (asked.through or asked.seed) + 1):
             outcome = run_schedule(seed, asked.steps, stage)
             effects.update(outcome.effects)
             if outcome.broken:
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
                 sys.stdout.flush()
                 if asked.until_broken:
                     break
-            if asked.through is None:
+            if asked.through is None and not asked.fifty:
                 sys.stdout.write("\n".join([*outcome.trail, f"digest {outcome.digest}"]) + "\n")
     sys.stdout.write(f"{effects.table()}\n{failed} failed\n")
     return 1 if failed else 0
