@@ -54,10 +54,13 @@ class Proxy:
     def reset(self) -> int:
         """Break every connection, as a router does that has forgotten them. How many there were."""
         pairs = self._taken()
-        for pair in pairs:
-            for end in pair:
-                if end is not None:
-                    _break(end)
+        for client, server in pairs:
+            _break(client)
+            if server is None:
+                # Nobody reads from it who would close it.
+                client.close()
+            else:
+                _break(server)
         return len(pairs)
 
     def heal(self) -> None:
