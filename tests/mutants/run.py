@@ -36,7 +36,7 @@ PACKAGES = (
     "tandem_referral",
     "tandem_therapy_provider",
 )
-SECONDS = 600
+SECONDS = 1800
 
 
 @dataclass(frozen=True, slots=True)
