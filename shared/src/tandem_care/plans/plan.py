@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tandem_care.clocks import Given
-from tandem_care.entry_kinds import CoursePlan, Drug, ItemKind, Place, PlannedItem, Route
+from tandem_care.entry_kinds import CoursePlan, Drug, ItemKind, OpenDays, Place, PlannedItem, Route
 from tandem_care.errors import Invalid
 from tandem_care.local_time import Site, day_of, wall
 from tandem_care.pathways import NOTICE, Medicine, Pathway
@@ -167,13 +167,15 @@ class Plan:
         return Given(starts_at, starts_at + timedelta(minutes=dose.minutes), dose.time_zone)
 
     def entry(self, planned_at: datetime, planned_by: str) -> CoursePlan:
-        """What the partner is shown of it. Times of dosing and therapy stand in the items."""
+        """What the partner is shown of it."""
         return CoursePlan(
             pathway=self.pathway.code,
             pathway_version=self.pathway.version,
             drug=self.drug,
             route=self.route,
             place=self.place,
+            dosing=OpenDays.of(self.dosing),
+            therapy=OpenDays.of(self.therapy),
             items=self.items,
             planned_at=planned_at,
             planned_by=planned_by,
@@ -184,11 +186,20 @@ class Plan:
 
 
 def plan_of(
-    entry: CoursePlan, pathway: Pathway, dosing: Site, therapy: Site, earlier: tuple[date, ...] = ()
+    entry: CoursePlan,
+    pathway: Pathway,
+    dosing: Site | None = None,
+    therapy: Site | None = None,
+    earlier: tuple[date, ...] = (),
 ) -> Plan:
-    """The plan that *entry* holds, under the version of the pathway that it was made with."""
+    """The plan that *entry* holds, under the version of the pathway that it was made with.
+
+    Sites are those that it was made for, unless given. One that names none was made by an earlier version.
+    """
     if (entry.pathway, entry.pathway_version) != (pathway.code, pathway.version):
         raise Invalid("pathway_version", "is not the one that the plan was made with")
+    zones = [each.time_zone for each in entry.items]
+    always = Site(time_zone=zones[0] if zones else "UTC")
     usual = [each for each in entry.items if each.kind is ItemKind.INTEGRATION and not each.moved]
     return Plan(
         pathway=pathway,
@@ -196,8 +207,8 @@ def plan_of(
         drug=entry.drug,
         route=entry.route,
         place=entry.place,
-        dosing=dosing,
-        therapy=therapy,
+        dosing=dosing or (entry.dosing.site if entry.dosing else always),
+        therapy=therapy or (entry.therapy.site if entry.therapy else always),
         earlier=earlier,
         items=entry.items,
     )
