@@ -213,7 +213,9 @@ def one_of_every_kind() -> dict[str, kinds.Content]:
         ),
         kinds.SessionTimes(
             item="integration-1",
-            session=kinds.SessionKind.INTEGRATION, started_at=NINE, ended_at=NINE + timedelta(minutes=50)
+            session=kinds.SessionKind.INTEGRATION,
+            started_at=NINE,
+            ended_at=NINE + timedelta(minutes=50),
         ),
         kinds.Appointment(
             appointment_id="app-17",

@@ -6,7 +6,15 @@ from enum import StrEnum
 from typing import Final
 
 from tandem_care.clocks import Given, given, observation
-from tandem_care.entry_kinds import DosingClearance, DosingSession, DosingStart, Effect, Grade, GuardState
+from tandem_care.entry_kinds import (
+    DosingClearance,
+    DosingSession,
+    DosingStart,
+    Drug,
+    Effect,
+    Grade,
+    GuardState,
+)
 from tandem_care.pathways import Medicine, Pathway, shipped
 from tandem_care.plans.density import limit_broken
 
@@ -37,7 +45,7 @@ def reasons_to_review(
 ) -> tuple[ReviewReason, ...]:
     """Empty for a dose that was cleared, begun and observed as it should be. *others* are all other doses.
 
-    Without a *pathway*, how long to observe is what a shipped one asks for the drug.
+    Without a *pathway*, esketamine is observed as the SPRAVATO REMS asks everywhere.
     """
     found = []
     if start is None:
@@ -66,9 +74,10 @@ def reasons_to_review(
 
 
 def _medicines(session: DosingSession, pathway: Pathway | None) -> Iterator[Medicine]:
-    known = shipped().current() if pathway is None else (pathway,)
-    for each in known:
-        yield from (medicine for medicine in each.medicines if medicine.drug is session.drug)
+    if pathway is None and session.drug is not Drug.ESKETAMINE:
+        return
+    for known in shipped().current() if pathway is None else (pathway,):
+        yield from (each for each in known.medicines if each.drug is session.drug)
 
 
 def _as_cleared(session: DosingSession, clearance: DosingClearance) -> bool:

@@ -1,5 +1,6 @@
 """What follows from an entry when a person records it: a dose's review, the routing of a risk, clocks that are looked at anew."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tandem_care import dose_review
@@ -61,9 +62,17 @@ def record_followed(
 
 
 def review_dose(
-    tx: Transaction, clinic: Clinic, patient_id: str, recorded: Recorded, session: DosingSession
+    tx: Transaction,
+    clinic: Clinic,
+    patient_id: str,
+    recorded: Recorded,
+    session: DosingSession,
+    besides: Sequence[str] = (),
 ) -> tuple[ReviewReason, ...]:
-    """Nothing stops the record of a dose; what is out of the ordinary waits on the worklist for somebody to look."""
+    """Nothing stops the record of a dose; what is out of the ordinary waits on the worklist for somebody to look.
+
+    *besides*: what else there is to look at.
+    """
     courses = [_course(tx, clinic, each.episode_id) for each in episodes.of_patient(tx, patient_id)]
     course = next((each for each in courses if each is not None), None)
     day = given(session).day
