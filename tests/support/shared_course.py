@@ -1,12 +1,13 @@
 """Two practices on one episode with a plan, and everything on record that its doses need."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from support.care_courses import (
     DOSE,
     a_consent_to,
+    a_preparation,
     a_prescription_for,
     a_pressure,
     arrangements_for,
@@ -29,6 +30,51 @@ from tandem_clinic.usecases.entries import Recorded
 WEEKDAYS = frozenset({5, 6})
 OFTEN_SHARED = frozenset(Category) - {Category.SUBSTANCE_USE, Category.OTHER_SENSITIVE}
 SCREENED = {item.code: 0 for item in CSSRS.items}
+
+
+def standing_facts(session: Session, now: datetime) -> dict[str, Content]:
+    """What holds for weeks, by whose it is to record: all the prescriber's."""
+    days = timedelta(days=1)
+    return {
+        "consent": a_consent_to(session),
+        "prescription": a_prescription_for(session),
+        "evaluation": kinds.ScreeningResult(
+            outcome=Outcome.ELIGIBLE,
+            evaluated_at=now,
+            expires_at=session.at + 300 * days,
+            evaluated_by="Dr. Imani Wells",
+        ),
+        "labs": kinds.LabReview(reviewed_at=now, reviewed_by="Dr. Imani Wells"),
+        "pause": kinds.MedicationPause(asked_at=now, none_needed=True, asked_by="Dr. Imani Wells"),
+        "rems": kinds.RemsEnrolment(
+            program="spravato", enrolled_on=date(2020, 1, 1), recorded_by="Noor Haddad"
+        ),
+        "setting": kinds.CertifiedSetting(
+            program="spravato",
+            setting="Juniper, second floor",
+            certified_on=date(2020, 1, 1),
+            recorded_by="Noor Haddad",
+        ),
+    }
+
+
+def facts_of_the_day(session: Session, now: datetime) -> dict[str, Content]:
+    """What is found shortly before the dose, at the time it is now."""
+    return {
+        "check": kinds.SessionCheck(
+            checked_at=now,
+            last_food_at=now - timedelta(hours=12),
+            last_liquid_at=now - timedelta(hours=4),
+            attendants=(kinds.Attendant(name="Noor Haddad", role="nurse"),),
+            prescriber_on_site="Dr. Imani Wells",
+            video_therapist="Lena Fischer",
+            checked_by="Noor Haddad",
+        ),
+        "vitals": kinds.Vitals(blood_pressure=(a_pressure(now, 120, 80),), logged_by="Noor Haddad"),
+        "risk": kinds.ScaleScore.scored(CSSRS, SCREENED, now),
+        "supply": kinds.SupplyCounted(counted_at=now, found=3, expected=3, counted_by="Noor Haddad"),
+        "logistics": arrangements_for(session),
+    }
 
 
 class SharedCourse:
@@ -111,52 +157,13 @@ class SharedCourse:
         return session_of(self.plan_at(self.juniper), item, DOSE)
 
     def standing_facts(self, session: Session) -> dict[str, Content]:
-        """What holds for weeks, by whose it is to record: all the prescriber's."""
-        days = timedelta(days=1)
-        return {
-            "consent": a_consent_to(session),
-            "prescription": a_prescription_for(session),
-            "evaluation": kinds.ScreeningResult(
-                outcome=Outcome.ELIGIBLE,
-                evaluated_at=self.now,
-                expires_at=session.at + 300 * days,
-                evaluated_by="Dr. Imani Wells",
-            ),
-            "labs": kinds.LabReview(reviewed_at=self.now, reviewed_by="Dr. Imani Wells"),
-            "pause": kinds.MedicationPause(asked_at=self.now, none_needed=True, asked_by="Dr. Imani Wells"),
-            "rems": kinds.RemsEnrolment(
-                program="spravato", enrolled_on=date(2020, 1, 1), recorded_by="Noor Haddad"
-            ),
-            "setting": kinds.CertifiedSetting(
-                program="spravato",
-                setting="Juniper, second floor",
-                certified_on=date(2020, 1, 1),
-                recorded_by="Noor Haddad",
-            ),
-        }
+        return standing_facts(session, self.now)
 
     def facts_of_the_day(self, session: Session) -> dict[str, Content]:
-        """What is found shortly before the dose, at the time it is now."""
-        return {
-            "check": kinds.SessionCheck(
-                checked_at=self.now,
-                last_food_at=self.now - timedelta(hours=12),
-                last_liquid_at=self.now - timedelta(hours=4),
-                attendants=(kinds.Attendant(name="Noor Haddad", role="nurse"),),
-                prescriber_on_site="Dr. Imani Wells",
-                video_therapist="Lena Fischer",
-                checked_by="Noor Haddad",
-            ),
-            "vitals": kinds.Vitals(blood_pressure=(a_pressure(self.now, 120, 80),), logged_by="Noor Haddad"),
-            "risk": kinds.ScaleScore.scored(CSSRS, SCREENED, self.now),
-            "supply": kinds.SupplyCounted(counted_at=self.now, found=3, expected=3, counted_by="Noor Haddad"),
-            "logistics": arrangements_for(session),
-        }
+        return facts_of_the_day(session, self.now)
 
     def preparation(self) -> kinds.PreparationSummary:
-        return kinds.PreparationSummary(
-            held_at=self.now, readiness=kinds.Readiness.READY, summary="Ready.", written_by="Lena Fischer"
-        )
+        return a_preparation(self.now)
 
     def dose(self, started_at: datetime, **changes: Any) -> kinds.DosingSession:
         plan = self.plan_at(self.juniper)
@@ -176,7 +183,3 @@ class SharedCourse:
             "logged_by": "Noor Haddad",
         }
         return kinds.DosingSession(**(fields | changes))
-
-
-def a_moment(day: date, hour: int = 0) -> datetime:
-    return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)

@@ -13,6 +13,7 @@ from tandem_care.errors import Invalid
 from tandem_care.local_time import Site, day_of, wall
 from tandem_care.pathways import NOTICE, Medicine, Pathway
 from tandem_care.plans.density import in_words, too_dense
+from tandem_care.scales import scale_of
 
 AT_THE_DOSE: Final = frozenset(
     {ItemKind.DOSE, ItemKind.DEBRIEF, ItemKind.CHECK, ItemKind.DISCHARGE, ItemKind.FORM, ItemKind.SCALE}
@@ -198,8 +199,8 @@ def plan_of(
     """
     if (entry.pathway, entry.pathway_version) != (pathway.code, pathway.version):
         raise Invalid("pathway_version", "is not the one that the plan was made with")
-    zones = [each.time_zone for each in entry.items]
-    always = Site(time_zone=zones[0] if zones else "UTC")
+    _fits(entry, pathway)
+    always = Site(time_zone=entry.items[0].time_zone)
     usual = [each for each in entry.items if each.kind is ItemKind.INTEGRATION and not each.moved]
     return Plan(
         pathway=pathway,
@@ -212,6 +213,27 @@ def plan_of(
         earlier=earlier,
         items=entry.items,
     )
+
+
+_A_LONG_TIME: Final = timedelta(days=3650)
+
+
+def _fits(entry: CoursePlan, pathway: Pathway) -> None:
+    """What every plan that was made here has, and one from elsewhere may lack: a drug, doses and scales to count from."""
+    pathway.medicine(entry.drug)
+    doses = [each for each in entry.items if each.kind is ItemKind.DOSE]
+    if not doses:
+        raise Invalid("items", "must hold a dose")
+    for each in entry.items:
+        if each.kind is ItemKind.DOSE:
+            pathway.phase(each.phase or "")
+        if each.kind is ItemKind.SCALE:
+            scale_of(each.subject or "", "items.subject")
+        if (
+            abs(each.earliest_at - entry.planned_at) > _A_LONG_TIME
+            or abs(each.day - doses[0].day) > _A_LONG_TIME
+        ):
+            raise Invalid("items", "must lie within ten years")
 
 
 def overlap(one: PlannedItem, other: PlannedItem) -> bool:

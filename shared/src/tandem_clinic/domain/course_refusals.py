@@ -91,6 +91,16 @@ class PathwayNotKnown(Refusal):
         )
 
 
+class PlanUnfit(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "PLAN_UNFIT",
+            "the plan on record does not go with its pathway",
+            way_out="take it back and plan anew, or ask the partner to",
+        )
+
+
 class HeldAlready(Refusal):
     def __init__(self) -> None:
         super().__init__(
@@ -138,4 +148,15 @@ class DecidedByThePrescriber(Refusal):
             "DECIDED_BY_THE_PRESCRIBER",
             "in this episode the partner prescribes, and decides on the dose",
             way_out="give feedback on the dose",
+        )
+
+
+class DoseGiven(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "DOSE_GIVEN",
+            "this dose of the plan was begun or given already",
+            field="item",
+            way_out="choose the next one; what is wrong in its record is amended there",
         )

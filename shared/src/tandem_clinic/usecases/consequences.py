@@ -18,7 +18,7 @@ from tandem_care.entry_kinds import (
 )
 from tandem_care.local_time import day_of
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.domain.course_refusals import PathwayNotKnown
+from tandem_clinic.domain.course_refusals import PathwayNotKnown, PlanUnfit
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store import entries, episodes, watches, worklist
 from tandem_clinic.usecases.courses import Course, find_course
@@ -115,5 +115,5 @@ def _course(tx: Transaction, clinic: Clinic, episode_id: str) -> Course | None:
     """A plan that cannot be read here must not stand in the way of a record."""
     try:
         return find_course(tx, clinic, episode_id)
-    except PathwayNotKnown:
+    except (PathwayNotKnown, PlanUnfit):
         return None

@@ -22,7 +22,7 @@ from tandem_care.entry_kinds import (
 from tandem_care.local_time import day_of
 from tandem_care.risk import Risk, route
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.domain.course_refusals import PathwayNotKnown
+from tandem_clinic.domain.course_refusals import PathwayNotKnown, PlanUnfit
 from tandem_clinic.store import episodes, watches, worklist
 from tandem_clinic.usecases.courses import Course, find_course, part_in, record_in
 from tandem_clinic.usecases.risks import raise_risk, risk_told
@@ -97,9 +97,9 @@ def _look(tx: Transaction, clinic: Clinic, episode_id: str) -> bool:
 def _course(tx: Transaction, clinic: Clinic, episode_id: str) -> Course | None:
     try:
         return find_course(tx, clinic, episode_id)
-    except PathwayNotKnown:
+    except (PathwayNotKnown, PlanUnfit):
         worklist.raise_unless_finished(
-            tx, "pathway-not-known", episode_id, clinic.now(), episode_id=episode_id
+            tx, "plan-not-readable", episode_id, clinic.now(), episode_id=episode_id
         )
         return None
 

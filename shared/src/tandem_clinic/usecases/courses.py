@@ -34,6 +34,7 @@ from tandem_clinic.domain.course_refusals import (
     PlanIsPartners,
     PlanNotMade,
     PlanThere,
+    PlanUnfit,
     SiteNotStated,
     refused,
 )
@@ -171,16 +172,20 @@ def find_course(tx: Transaction, clinic: Clinic, episode_id: str) -> Course | No
     newest = made[-1]
     assert isinstance(newest.content, CoursePlan)
     part, therapist = part_in(tx, clinic, episode)
-    plan = _plan_of(newest.content, record)
+    plan = _plan_of(newest.content)
     return Course(episode, patient_id, part, therapist, record, plan, newest.id, newest.own)
 
 
-def _plan_of(entry: CoursePlan, record: Record) -> Plan:
+def _plan_of(entry: CoursePlan) -> Plan:
+    """It may be a partner's, or an EHR's: nothing of it is taken for granted."""
     try:
         pathway = shipped().of(entry.pathway, entry.pathway_version)
     except Invalid:
         raise PathwayNotKnown from None
-    return plan_of(entry, pathway)
+    try:
+        return plan_of(entry, pathway)
+    except Invalid:
+        raise PlanUnfit from None
 
 
 def open_course(tx: Transaction, clinic: Clinic, episode_id: str) -> Course:

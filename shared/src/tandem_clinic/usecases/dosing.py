@@ -1,7 +1,7 @@
 """Clearing and starting dosing sessions: guards are asked with what this clinic may see, and named people speak for the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tandem_care import guards
 from tandem_care.courses import Part, facts_on_record, inputs_of
@@ -11,7 +11,7 @@ from tandem_care.guards import Facts, Finding, Session, Word, ready_to_start, se
 from tandem_care.local_time import day_of
 from tandem_care.pathways import GuardCode
 from tandem_clinic.clinic import Clinic
-from tandem_clinic.domain.course_refusals import SignedByThePrescriber
+from tandem_clinic.domain.course_refusals import DoseGiven, SignedByThePrescriber
 from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.domain.staff import CARE, Role, Staff
 from tandem_clinic.store import audit, episodes, watches
@@ -83,7 +83,7 @@ def sign_clearance(
     course = open_course(tx, clinic, episode_id)
     if course.part is Part.GIVES_THERAPY:
         raise SignedByThePrescriber
-    session, facts = _asked(clinic, course, item, dose)
+    session, facts = _asked(clinic, course, item, dose, now=False)
     clearance = checked(
         lambda: guards.sign(
             course.plan.pathway,
@@ -132,11 +132,19 @@ def start_session(
     return Started(_kept(tx, clinic, by, course, begun), begun)
 
 
-def _asked(clinic: Clinic, course: Course, item: str, dose: Dose) -> tuple[Session, Facts]:
+def _asked(
+    clinic: Clinic, course: Course, item: str, dose: Dose, *, now: bool = True
+) -> tuple[Session, Facts]:
+    """The session as it is about to begin, or as it is planned, and what is on record for its day."""
     plan = course.as_given
-    if checked(lambda: plan.item(item)).kind is not ItemKind.DOSE:
+    planned = checked(lambda: plan.item(item))
+    if planned.kind is not ItemKind.DOSE:
         raise ContentInvalid(Invalid("item", "is not a dose of the plan"))
+    if planned.held_at is not None:
+        raise DoseGiven
     session = session_of(plan, item, dose)
+    if now:
+        session = replace(session, at=clinic.now())
     facts = facts_on_record(
         course.record, session, clinic.now(), part=course.part, therapist=course.therapist
     )
