@@ -22,6 +22,7 @@ from tandem_clinic.store import referrals
 from tandem_clinic.store.sites import StatedSite
 from tandem_clinic.usecases import courses, dosing
 from tandem_clinic.usecases.consequences import record_followed
+from tandem_clinic.usecases.course_reading import open_course
 from tandem_clinic.usecases.course_watch import look_at_course
 from tandem_clinic.usecases.courses import Wish
 from tandem_clinic.usecases.dosing import Spoken, Words
@@ -255,7 +256,7 @@ def test_a_plan_off_its_pathway_is_not_cleared(ready, pathway):
     at = ready(pathway, pathway.medicines[0].places[0])
 
     def work(tx: Transaction) -> None:
-        plan = courses.open_course(tx, at.clinic.clinic, at.episode_id).plan
+        plan = open_course(tx, at.clinic.clinic, at.episode_id).plan
         medicine = pathway.medicines[0]
         route = next((each for each in Route if each not in medicine.routes), None)
         place = next((each for each in Place if each not in medicine.places), None)
@@ -280,7 +281,7 @@ def test_a_plan_that_does_not_go_with_its_pathway_is_not_followed(ready, spoilt)
 
     def work(tx: Transaction) -> None:
         now = at.clinic.clinic.now()
-        entry = courses.open_course(tx, at.clinic.clinic, at.episode_id).plan.entry(now, "Somebody")
+        entry = open_course(tx, at.clinic.clinic, at.episode_id).plan.entry(now, "Somebody")
         doses = [each for each in entry.items if each.kind is kinds.ItemKind.DOSE]
         scales = [each for each in entry.items if each.kind is kinds.ItemKind.SCALE]
         wrong: dict[str, dict[str, Any]] = {
@@ -298,3 +299,22 @@ def test_a_plan_that_does_not_go_with_its_pathway_is_not_followed(ready, spoilt)
         at.puts(tx, "given", at.facts["dose"])
 
     at.undoing(work)
+
+
+def test_a_session_that_begins_a_day_late_is_asked_with_the_facts_of_that_day(tmp_path):
+    pathway = next(each for each in PATHWAYS if each.code == "two-practice-course")
+    at = _begins(tmp_path, pathway, Place.CLINIC)
+    with at.clinic.db.transaction() as tx:
+        at.signs(tx)
+    at.clinic.network.clock.advance(DAY)
+    with at.clinic.db.transaction() as tx:
+        plan = open_course(tx, at.clinic.clinic, at.episode_id).as_given
+        now = at.clinic.clinic.now()
+        today = replace(session_of(plan, "dose-2", DOSE), at=now)
+        for name, content in facts_of_the_day(today, now).items():
+            at.puts(tx, name, content)
+        with pytest.raises(Refusal) as refused:
+            at.starts(tx)
+    assert named(refused) == ["dosing-clearance"]
+    assert "another day" in refused.value.message
+    at.clinic.db.close()

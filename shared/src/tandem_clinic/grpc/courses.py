@@ -18,7 +18,8 @@ from tandem_clinic.grpc.translation import json_fields
 from tandem_clinic.hub.times import put_time, time_in
 from tandem_clinic.store.sites import StatedSite
 from tandem_clinic.usecases import courses, dose_feedback, dosing, measures
-from tandem_clinic.usecases.courses import Planned, Wish, checked
+from tandem_clinic.usecases.course_reading import checked
+from tandem_clinic.usecases.courses import Planned, Wish
 from tandem_clinic.usecases.dosing import Spoken, Words
 from tandem_platform.rpc.dispatch import Call
 from tandem_platform.storage import Transaction

@@ -11,6 +11,7 @@ from tandem_clinic.http.entrance import Done, caller, clinic, perform, read
 from tandem_clinic.http.resources import Resources
 from tandem_clinic.store.sites import StatedSite
 from tandem_clinic.usecases import courses
+from tandem_clinic.usecases.course_reading import checked
 from tandem_clinic.usecases.courses import CourseView, Planned, Wish
 from tandem_clinic.usecases.entries import Recorded
 from tandem_platform.storage import Transaction
@@ -21,7 +22,7 @@ Answer = tuple[dict[str, Any], int]
 
 
 def _site(given: dict[str, Any]) -> Site:
-    return courses.checked(
+    return checked(
         lambda: Site(
             time_zone=given["time_zone"],
             closed_weekdays=frozenset(given["closed_weekdays"]),

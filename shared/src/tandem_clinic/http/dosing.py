@@ -10,7 +10,7 @@ from tandem_clinic.http.entrance import Done, caller, clinic, perform, read
 from tandem_clinic.http.resources import Resources
 from tandem_clinic.http.schemas import RecordedAnswer
 from tandem_clinic.usecases import dose_feedback, dosing, measures
-from tandem_clinic.usecases.courses import checked
+from tandem_clinic.usecases.course_reading import checked
 from tandem_clinic.usecases.dosing import Spoken, Words
 from tandem_platform.storage import Transaction
 

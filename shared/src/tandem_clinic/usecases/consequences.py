@@ -21,7 +21,7 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.course_refusals import PathwayNotKnown, PlanUnfit
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store import entries, episodes, watches, worklist
-from tandem_clinic.usecases.courses import Course, find_course
+from tandem_clinic.usecases.course_reading import Course, find_course
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_clinic.usecases.risks import route_risk
 from tandem_platform.storage import Transaction
@@ -73,7 +73,8 @@ def review_dose(
 
     *besides*: what else there is to look at.
     """
-    courses = [_course(tx, clinic, each.episode_id) for each in episodes.of_patient(tx, patient_id)]
+    newest_first = reversed(episodes.of_patient(tx, patient_id))
+    courses = (_course(tx, clinic, each.episode_id) for each in newest_first)
     course = next((each for each in courses if each is not None), None)
     day = given(session).day
     if course is None:
@@ -102,8 +103,9 @@ def review_dose(
             others,
             clinic.now(),
         )
-    if reasons:
-        worklist.raise_item(tx, "dosing-review", recorded.record_id, clinic.now(), warnings=",".join(reasons))
+    if reasons or besides:
+        warnings = ",".join((*reasons, *besides))
+        worklist.raise_item(tx, "dosing-review", recorded.record_id, clinic.now(), warnings=warnings)
     return reasons
 
 

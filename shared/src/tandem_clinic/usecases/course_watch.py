@@ -24,7 +24,7 @@ from tandem_care.risk import Risk, route
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.course_refusals import PathwayNotKnown, PlanUnfit
 from tandem_clinic.store import episodes, watches, worklist
-from tandem_clinic.usecases.courses import Course, find_course, part_in, record_in
+from tandem_clinic.usecases.course_reading import Course, find_course, part_in, record_in
 from tandem_clinic.usecases.risks import raise_risk, risk_told
 from tandem_platform.storage import Transaction
 

@@ -8,7 +8,7 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.course_refusals import DecidedByThePrescriber
 from tandem_clinic.domain.staff import CARE, Staff
 from tandem_clinic.store import watches
-from tandem_clinic.usecases.courses import checked, linked, part_in
+from tandem_clinic.usecases.course_reading import checked, linked, part_in
 from tandem_clinic.usecases.dosing import SIGNERS
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_platform.storage import Transaction

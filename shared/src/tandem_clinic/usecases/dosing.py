@@ -15,7 +15,7 @@ from tandem_clinic.domain.course_refusals import DoseGiven, SignedByThePrescribe
 from tandem_clinic.domain.refusals import ContentInvalid
 from tandem_clinic.domain.staff import CARE, Role, Staff
 from tandem_clinic.store import audit, episodes, watches
-from tandem_clinic.usecases.courses import Course, checked, open_course
+from tandem_clinic.usecases.course_reading import Course, checked, open_course
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_platform.storage import Transaction
 

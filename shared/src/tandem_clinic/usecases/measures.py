@@ -11,7 +11,7 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import CARE, Staff
 from tandem_clinic.store import entries
 from tandem_clinic.usecases.consequences import record_followed
-from tandem_clinic.usecases.courses import checked
+from tandem_clinic.usecases.course_reading import checked
 from tandem_clinic.usecases.entries import Recorded
 from tandem_clinic.usecases.risks import attention_to
 from tandem_platform.storage import Transaction
