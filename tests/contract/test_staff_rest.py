@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from support.asking import assert_unchanged
 from support.care_examples import a_dosing_session, a_prescription, one_of_every_kind
 from support.clinics import PARTNERSHIP, RIVERBEND, a_form, a_partnership, an_identity
 from support.fixtures_rpc_clinic import WholeClinic, spoilt_tokens
+from support.planned import A_DOSE, A_SITE, START, words_against_all
+from support.sealing import NOON
 from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
 from tandem_clinic.http.app import create_app
@@ -242,6 +245,63 @@ OPERATIONS: dict[str, Fixture] = {
     "PUT /capacity": of_nothing(AGREEING, {"openings": 2}),
     "GET /capacity": of_nothing(AGREEING, answers=False),
     "POST /patients/<patient_id>/sessions": of_patient(CARE, {"times": kind("session-times")}),
+}
+
+A_WISH = {"pathway": "two-practice-course", "start": START.isoformat()}
+
+
+def of_planned(may: frozenset[Role], *more: str, body: Any = None) -> Fixture:
+    return lambda clinic: Call(may=may, ids=(clinic.plans(), *more), body=body)
+
+
+def an_unplanned_episode(clinic: WholeClinic) -> Call:
+    clinic.plans()
+    return Call(may=CARE, ids=(clinic.refers(clinic.patient()).episode_id,), body=A_WISH)
+
+
+def guarded(but_clearance: bool) -> Fixture:
+    def fixture(clinic: WholeClinic) -> Call:
+        episode_id = clinic.plans()
+        words = words_against_all(clinic.inner, episode_id, but_clearance=but_clearance)
+        return Call(may=PRESCRIBING, ids=(episode_id, "dose-1"), body={"dose": A_DOSE, "overridden": words})
+
+    return fixture
+
+
+def a_stated_site(clinic: WholeClinic) -> Call:
+    clinic.plans()
+    return Call(may=COORDINATION)
+
+
+OF_YESTERDAY = {"dosing_session_at": (NOON - timedelta(days=1)).isoformat()}
+OPERATIONS |= {
+    "PUT /site": of_nothing(COORDINATION, A_SITE),
+    "GET /site": a_stated_site,
+    "GET /pathways": of_nothing(COORDINATION),
+    "POST /episodes/<episode_id>/course": an_unplanned_episode,
+    "GET /episodes/<episode_id>/course": of_planned(CARE),
+    "POST /episodes/<episode_id>/course/<item>/move": of_planned(
+        CARE, "dose-1", body={"day": (START + timedelta(days=25)).isoformat(), "later_too": True}
+    ),
+    "POST /episodes/<episode_id>/course/<item>/hold": of_planned(
+        CARE,
+        "preparation-1",
+        body={
+            "started_at": (NOON - timedelta(hours=2)).isoformat(),
+            "ended_at": (NOON - timedelta(hours=1)).isoformat(),
+        },
+    ),
+    "POST /episodes/<episode_id>/course/<item>/guards": of_planned(CARE, "dose-1", body={"dose": A_DOSE}),
+    "POST /episodes/<episode_id>/course/<item>/clearance": guarded(but_clearance=True),
+    "POST /episodes/<episode_id>/course/<item>/start": guarded(but_clearance=False),
+    "POST /patients/<patient_id>/measures": of_patient(
+        CARE, {"scale": "phq-9", "answers": {"1": 2}, "taken_at": NOON.isoformat()}
+    ),
+    "POST /episodes/<episode_id>/dose-feedback": of_planned(CARE, body={**OF_YESTERDAY, "wish": "keep"}),
+    "POST /episodes/<episode_id>/dose-decisions": of_planned(
+        PRESCRIBING,
+        body={**OF_YESTERDAY, "decision": "keep", "next_dose": A_DOSE, "reason": "It was right."},
+    ),
 }
 
 every_operation = pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from support.clinics import PARTNERSHIP, a_form, an_identity
 from support.databases import PostgresServer
 from support.fixtures_rpc_clinic import WholeClinic
 from support.fuzzing import MARK, spoilt_json
+from support.planned import A_DOSE, A_SITE, START
 from tandem_clinic.domain.staff import Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import Entrance
@@ -234,6 +236,59 @@ BODIES: dict[str, Body] = {
             "times": EXAMPLES["session-times"].to_fields(),
             "summary_kind": "integration-summary",
             "summary": EXAMPLES["integration-summary"].to_fields(),
+        },
+    ),
+    "site": Body("PUT", lambda _: "/site", lambda _: {**A_SITE, "on_call_phone": "+1 503 555 0111"}),
+    "plan a course": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.refers(desk.clinic.patient()).episode_id}/course",
+        lambda desk: {
+            "pathway": "two-practice-course",
+            "version": 1,
+            "start": START.isoformat(),
+            "sessions": {"course": 6},
+            "pace": "densest",
+            "dose_at": "09:30",
+            "partner_site": {**A_SITE, "time_zone": "Pacific/Apia"} if desk.clinic.plans() else {},
+        },
+    ),
+    "move a session": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.plans()}/course/dose-1/move",
+        lambda _: {"day": (START + timedelta(days=25)).isoformat(), "at": "10:30", "later_too": True},
+    ),
+    "hold a session": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.plans()}/course/preparation-1/hold",
+        lambda _: {
+            "started_at": "2026-02-27T09:00:00Z",
+            "ended_at": "2026-02-27T10:00:00Z",
+            "summary": {"readiness": "ready", "summary": "Ready."},
+        },
+    ),
+    "ask guards": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.plans()}/course/dose-1/guards",
+        lambda _: {"dose": A_DOSE},
+    ),
+    "measure": Body(
+        "POST",
+        _patient("/measures"),
+        lambda _: {"scale": "phq-9", "answers": {"1": 2, "9": 1}, "taken_at": NINE, "respondent": "patient"},
+    ),
+    "dose feedback": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.plans()}/dose-feedback",
+        lambda _: {"dosing_session_at": "2026-02-27T09:00:00Z", "wish": "lower", "note": "Too deep."},
+    ),
+    "dose decision": Body(
+        "POST",
+        lambda desk: f"/episodes/{desk.clinic.plans()}/dose-decisions",
+        lambda _: {
+            "dosing_session_at": "2026-02-27T09:00:00Z",
+            "decision": "lower",
+            "next_dose": A_DOSE,
+            "reason": "A little less.",
         },
     ),
     "note": Body(

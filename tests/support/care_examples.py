@@ -212,7 +212,10 @@ def one_of_every_kind() -> dict[str, kinds.Content]:
             starts_on=date(2026, 3, 2),
         ),
         kinds.SessionTimes(
-            session=kinds.SessionKind.INTEGRATION, started_at=NINE, ended_at=NINE + timedelta(minutes=50)
+            item="integration-1",
+            session=kinds.SessionKind.INTEGRATION,
+            started_at=NINE,
+            ended_at=NINE + timedelta(minutes=50),
         ),
         kinds.Appointment(
             appointment_id="app-17",
@@ -329,8 +332,34 @@ def one_of_every_kind() -> dict[str, kinds.Content]:
                     latest_at=NINE + timedelta(days=30),
                 ),
             ),
+            dosing=kinds.OpenDays(time_zone="America/Denver", closed_weekdays=(5, 6)),
+            therapy=kinds.OpenDays(time_zone="America/Chicago", closed_days=(NINE.date(),)),
             planned_at=NINE,
             planned_by="Dr. Imani Wells",
+        ),
+        kinds.SessionCheck(
+            checked_at=NINE,
+            last_food_at=NINE - timedelta(hours=10),
+            last_liquid_at=NINE - timedelta(hours=3),
+            attendants=(kinds.Attendant(name="Noor Haddad", role="nurse"),),
+            prescriber_on_site="Dr. Imani Wells",
+            video_therapist="Lena Fischer",
+            checked_by="Noor Haddad",
+        ),
+        kinds.SupplyCounted(counted_at=NINE, found=3, expected=3, on_video=True, counted_by="Noor Haddad"),
+        kinds.MedicationPause(asked_at=NINE, paused=("lamotrigine",), asked_by="Noor Haddad"),
+        kinds.LabReview(
+            reviewed_at=NINE,
+            outstanding=("liver panel",),
+            note="Drawn on Friday.",
+            reviewed_by="Dr. Imani Wells",
+        ),
+        kinds.CertifiedSetting(
+            program="spravato-rems",
+            setting="Juniper Psychiatry, second floor",
+            certified_on=NINE.date(),
+            ended_on=NINE.date() + timedelta(days=400),
+            recorded_by="Dr. Imani Wells",
         ),
     ]
     return {example.kind: example for example in examples}

@@ -24,8 +24,9 @@ from support.clinics import (
     confirmed,
 )
 from support.fixtures_rpc import Dump, plain
+from support.planned import A_DOSE, A_SITE, START, plans, words_against_all
 from support.sealing import NOON
-from tandem.clinic.v1 import episode_pb2, patient_pb2
+from tandem.clinic.v1 import course_pb2, episode_pb2, patient_pb2
 from tandem.common.v1.common_pb2 import (
     CATEGORY_MESSAGE,
     CATEGORY_SCALE_SCORE,
@@ -52,7 +53,7 @@ from tandem_therapy_provider.store.tables import metadata
 
 CLINIC_SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
-    for contract in (patient_pb2, episode_pb2, prescriber_pb2, therapy_provider_pb2)
+    for contract in (patient_pb2, episode_pb2, course_pb2, prescriber_pb2, therapy_provider_pb2)
     for service in contract.DESCRIPTOR.services_by_name.values()
 )
 CLINIC_METHODS: dict[str, MethodDescriptor] = {
@@ -92,6 +93,10 @@ class WholeClinic:
     def records(self, patient_id: str) -> str:
         with self.clinic.db.transaction() as tx:
             return record_entry(tx, self.clinic, self.inner.clinician, patient_id, a_message()).record_id
+
+    def plans(self) -> str:
+        """An episode with a plan."""
+        return plans(self.inner, self.refers(self.patient()).episode_id)
 
     def permits(self, episode_id: str) -> str:
         terms = Terms(frozenset({Category.SCALE_SCORE}), Purpose.TREATMENT)
@@ -444,3 +449,143 @@ def a_session_that_was_held(clinic: WholeClinic) -> ClinicCall:
     request.started_at.FromDatetime(NOON - timedelta(hours=2))
     request.ended_at.FromDatetime(NOON - timedelta(hours=1))
     return ClinicCall(request=request, may=CARE, names="patient_id")
+
+
+def _open_days() -> course_pb2.OpenDays:
+    return ParseDict(A_SITE, course_pb2.OpenDays())
+
+
+def _course_dose() -> course_pb2.CourseDose:
+    return ParseDict(A_DOSE, course_pb2.CourseDose())
+
+
+@fixture_of("CourseService.StateSite")
+def a_site_to_state(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.StateSiteRequest(
+        request_id=new_id("req"), site=_open_days(), on_call_phone="+1 503 555 0111"
+    )
+    return ClinicCall(request=request, may=COORDINATION)
+
+
+@fixture_of("CourseService.PlanCourse")
+def an_episode_to_plan(clinic: WholeClinic) -> ClinicCall:
+    clinic.plans()
+    request = course_pb2.PlanCourseRequest(
+        request_id=new_id("req"),
+        episode_id=clinic.refers(clinic.patient()).episode_id,
+        pathway="two-practice-course",
+        version=1,
+        start=START.isoformat(),
+        pace="usual",
+        dose_at="09:30",
+        therapy_at="10:00",
+        partner_site=_open_days(),
+    )
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.ReadCourse")
+def a_course_to_read(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.ReadCourseRequest(episode_id=clinic.plans())
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.MoveSession")
+def a_session_to_move(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.MoveSessionRequest(
+        request_id=new_id("req"),
+        episode_id=clinic.plans(),
+        item="dose-1",
+        day=(START + timedelta(days=25)).isoformat(),
+        at="09:30",
+        later_too=True,
+    )
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.HoldSession")
+def a_planned_session_that_was_held(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.HoldSessionRequest(
+        request_id=new_id("req"),
+        episode_id=clinic.plans(),
+        item="preparation-1",
+        summary_json='{"readiness": "ready", "summary": "Ready."}',
+    )
+    request.started_at.FromDatetime(NOON - timedelta(hours=2))
+    request.ended_at.FromDatetime(NOON - timedelta(hours=1))
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.AskGuards")
+def guards_to_ask(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.AskGuardsRequest(episode_id=clinic.plans(), item="dose-1", dose=_course_dose())
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.SignClearance")
+def a_clearance_to_sign(clinic: WholeClinic) -> ClinicCall:
+    episode_id = clinic.plans()
+    request = course_pb2.SignClearanceRequest(
+        request_id=new_id("req"),
+        episode_id=episode_id,
+        item="dose-1",
+        dose=_course_dose(),
+        highest_dose=_course_dose(),
+        overridden=[
+            course_pb2.GuardWord(**word)
+            for word in words_against_all(clinic.inner, episode_id, but_clearance=True)
+        ],
+    )
+    return ClinicCall(request=request, may=_PRESCRIBERS, names="episode_id")
+
+
+@fixture_of("CourseService.StartSession")
+def a_session_to_start(clinic: WholeClinic) -> ClinicCall:
+    episode_id = clinic.plans()
+    request = course_pb2.StartSessionRequest(
+        request_id=new_id("req"),
+        episode_id=episode_id,
+        item="dose-1",
+        dose=_course_dose(),
+        overridden=[course_pb2.GuardWord(**word) for word in words_against_all(clinic.inner, episode_id)],
+    )
+    return ClinicCall(request=request, may=_PRESCRIBERS, names="episode_id")
+
+
+@fixture_of("CourseService.RecordMeasure")
+def answers_to_record(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.RecordMeasureRequest(
+        request_id=new_id("req"),
+        patient_id=clinic.patient(),
+        scale="phq-9",
+        answers={str(number): 1 for number in range(1, 10)},
+        respondent="patient",
+    )
+    request.taken_at.FromDatetime(NOON)
+    return ClinicCall(request=request, may=CARE, names="patient_id")
+
+
+@fixture_of("CourseService.GiveDoseFeedback")
+def feedback_to_give(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.GiveDoseFeedbackRequest(
+        request_id=new_id("req"),
+        episode_id=clinic.plans(),
+        wish="lower",
+        dialogue_possible=False,
+        note="Too deep for words.",
+    )
+    request.dosing_session_at.FromDatetime(NOON - timedelta(days=1))
+    return ClinicCall(request=request, may=CARE, names="episode_id")
+
+
+@fixture_of("CourseService.DecideDose")
+def a_dose_to_decide(clinic: WholeClinic) -> ClinicCall:
+    request = course_pb2.DecideDoseRequest(
+        request_id=new_id("req"),
+        episode_id=clinic.plans(),
+        decision="lower",
+        next_dose=_course_dose(),
+        reason="A little less.",
+    )
+    request.dosing_session_at.FromDatetime(NOON - timedelta(days=1))
+    return ClinicCall(request=request, may=_PRESCRIBERS, names="episode_id")

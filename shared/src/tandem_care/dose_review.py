@@ -1,13 +1,21 @@
 """Why a dose that was given is to be looked at. Nothing of this stops the recording: what was given was given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from tandem_care.clocks import Given, given, observation
-from tandem_care.entry_kinds import DosingClearance, DosingSession, DosingStart, Effect, Grade, GuardState
-from tandem_care.pathways import Pathway
+from tandem_care.entry_kinds import (
+    DosingClearance,
+    DosingSession,
+    DosingStart,
+    Drug,
+    Effect,
+    Grade,
+    GuardState,
+)
+from tandem_care.pathways import Medicine, Pathway, shipped
 from tandem_care.plans.density import limit_broken
 
 _RECORDED_LATE: Final = timedelta(days=1)
@@ -31,11 +39,14 @@ def reasons_to_review(
     session: DosingSession,
     start: DosingStart | None,
     clearance: DosingClearance | None,
-    pathway: Pathway,
+    pathway: Pathway | None,
     others: Sequence[Given],
     recorded_at: datetime,
 ) -> tuple[ReviewReason, ...]:
-    """Empty for a dose that was cleared, begun and observed as it should be. *others* are all other doses."""
+    """Empty for a dose that was cleared, begun and observed as it should be. *others* are all other doses.
+
+    Without a *pathway*, esketamine is observed as the SPRAVATO REMS asks everywhere.
+    """
     found = []
     if start is None:
         found.append(ReviewReason.RECORDED_AFTERWARDS)
@@ -47,12 +58,12 @@ def reasons_to_review(
         found.append(ReviewReason.NOT_AS_CLEARED)
     if recorded_at - (session.ended_at or session.started_at) > _RECORDED_LATE:
         found.append(ReviewReason.RECORDED_LATE)
-    medicine = next((each for each in pathway.medicines if each.drug is session.drug), None)
-    if medicine is None or session.route not in medicine.routes or session.place not in medicine.places:
-        found.append(ReviewReason.NOT_ON_PATHWAY)
-    loosest = [limit for phase in pathway.phases[:1] for limit in phase.densest]
-    if limit_broken(loosest, [other.day for other in others], given(session).day) is not None:
-        found.append(ReviewReason.TOO_DENSE)
+    medicine = next(_medicines(session, pathway), None)
+    if pathway is not None:
+        if medicine is None or session.route not in medicine.routes or session.place not in medicine.places:
+            found.append(ReviewReason.NOT_ON_PATHWAY)
+        if limit_broken(pathway.phases[0].densest, [other.day for other in others], given(session).day):
+            found.append(ReviewReason.TOO_DENSE)
     if medicine is not None and session.discharged_at is not None:
         left = observation(medicine, session, session.discharged_at)
         if any(each.code == "time" or each.code in set(Effect) for each in left.waiting):
@@ -60,6 +71,13 @@ def reasons_to_review(
     if any(effect.grade is Grade.SEVERE for effect in session.effects):
         found.append(ReviewReason.SEVERE_EFFECT)
     return tuple(found)
+
+
+def _medicines(session: DosingSession, pathway: Pathway | None) -> Iterator[Medicine]:
+    if pathway is None and session.drug is not Drug.ESKETAMINE:
+        return
+    for known in shipped().current() if pathway is None else (pathway,):
+        yield from (each for each in known.medicines if each.drug is session.drug)
 
 
 def _as_cleared(session: DosingSession, clearance: DosingClearance) -> bool:

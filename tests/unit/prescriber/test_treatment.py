@@ -8,6 +8,7 @@ from support.clinics import AClinic, a_clinic
 from support.sealing import NOON
 from tandem.prescriber.v1 import prescriber_pb2 as pb
 from tandem.prescriber.v1.prescriber_pb2_grpc import EvaluationServiceStub, TreatmentServiceStub
+from tandem_care.dose_review import ReviewReason
 from tandem_clinic.grpc.entrance import caller_of
 from tandem_clinic.grpc.server import dispatcher_of
 from tandem_clinic.store import worklist
@@ -16,6 +17,9 @@ from tandem_platform.rpc.local import LocalChannel
 from tandem_prescriber.domain.treatment import Caution
 from tandem_prescriber.grpc.services import servicers
 from tandem_prescriber.store.tables import metadata
+
+AFTERWARDS = [ReviewReason.RECORDED_AFTERWARDS, ReviewReason.NOT_CLEARED]
+"""Of every dose that was recorded without its start."""
 
 
 @pytest.fixture
@@ -79,6 +83,7 @@ def doses(treatment, patient_id: str, drug: str = "racemic-ketamine", route: str
     session.blood_pressure[0].taken_at.FromDatetime(NOON - timedelta(hours=1))
     session.started_at.FromDatetime(NOON - timedelta(hours=1))
     session.ended_at.FromDatetime(NOON)
+    session.discharged_at.FromDatetime(NOON)
     return treatment.RecordDosingSession(
         pb.RecordDosingSessionRequest(request_id=new_id("req"), patient_id=patient_id, session=session)
     )
@@ -107,7 +112,7 @@ def test_a_dose_says_until_when_driving_is_prohibited(juniper, treatment):
     prescribes(treatment, patient_id)
     made = doses(treatment, patient_id)
     assert made.driving_prohibited_until.ToDatetime(tzinfo=NOON.tzinfo) == NOON + timedelta(hours=24)
-    assert list(made.warnings) == []
+    assert list(made.warnings) == AFTERWARDS
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_a_dose_out_of_the_ordinary_is_recorded_and_reviewed(juniper, treatment,
     if prescribed is not None:
         prescribes(treatment, patient_id, prescribed)
     made = doses(treatment, patient_id, route=given)
-    assert list(made.warnings) == [expected]
+    assert list(made.warnings) == [*AFTERWARDS, expected]
     with juniper.db.reading() as tx:
         assert ("dosing-review", made.recorded.record_id) in [
             (item.kind, item.subject_id) for item in worklist.waiting(tx)
@@ -128,5 +133,5 @@ def test_a_dose_out_of_the_ordinary_is_recorded_and_reviewed(juniper, treatment,
 
 def test_esketamine_observed_too_shortly_is_pointed_out(juniper, treatment):
     made = doses(treatment, juniper.registers(), drug="esketamine", route="intranasal")
-    assert Caution.OBSERVATION_SHORT in made.warnings
+    assert ReviewReason.LEFT_EARLY in made.warnings
     assert made.after_sleep

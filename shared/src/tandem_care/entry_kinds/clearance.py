@@ -68,7 +68,7 @@ class DosingClearance(Content):
 class DosingStart(Content):
     """That a session began, where the dose is taken, and what let it begin.
 
-    ``cleared_session_at`` names the clearance it rests on; without one, a guard says who overrode that.
+    ``cleared_session_at`` names the clearance it rests on; without one, a guard says who vouched for it or overrode that.
     """
 
     started_at: datetime

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tandem_care import local_time
 from tandem_care.categories import Category
-from tandem_care.codec import Part, Text
+from tandem_care.codec import Between, Part, Text
 from tandem_care.entry_kinds.content import (
     Code,
     Content,
@@ -81,14 +81,46 @@ class PlannedItem(Part):
         return self.starts_at + timedelta(minutes=self.minutes)
 
 
-@entry_kind("course-plan", Category.TREATMENT_PLAN)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDays(Part):
+    """Where one side of the course works, and when it does not. Weekdays count from Monday, 0."""
+
+    time_zone: Zone
+    closed_weekdays: tuple[Annotated[int, Between(0, 6)], ...] = ()
+    closed_days: tuple[date, ...] = ()
+
+    def agree(self) -> None:
+        _ = self.site
+
+    @property
+    def site(self) -> local_time.Site:
+        return local_time.Site(
+            time_zone=self.time_zone,
+            closed_weekdays=frozenset(self.closed_weekdays),
+            closed_days=frozenset(self.closed_days),
+        )
+
+    @classmethod
+    def of(cls, site: local_time.Site) -> "OpenDays":
+        return cls(
+            time_zone=site.time_zone,
+            closed_weekdays=tuple(sorted(site.closed_weekdays)),
+            closed_days=tuple(sorted(site.closed_days)),
+        )
+
+
+@entry_kind("course-plan", Category.TREATMENT_PLAN, version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoursePlan(Content):
+    """``dosing`` and ``therapy`` say where and on which days each side works, so that both plan alike."""
+
     pathway: Code
     pathway_version: Version
     drug: Drug
     route: Route
     place: Place
+    dosing: OpenDays | None = None
+    therapy: OpenDays | None = None
     items: tuple[PlannedItem, ...]
     planned_at: datetime
     planned_by: Name

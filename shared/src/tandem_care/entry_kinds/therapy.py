@@ -104,7 +104,7 @@ class SessionKind(StrEnum):
     FOLLOW_UP = "follow-up"
 
 
-@entry_kind("session-times", Category.SESSION_TIMES)
+@entry_kind("session-times", Category.SESSION_TIMES, version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTimes(Content):
     """Start and stop, which 45 CFR 164.501 keeps apart from psychotherapy notes."""
@@ -114,6 +114,8 @@ class SessionTimes(Content):
     ended_at: datetime
     session_number: Sessions | None = None
     sessions_planned: Sessions | None = None
+    item: Code | None = None
+    """Which item of the course's plan was held."""
 
     def agree(self) -> None:
         after("ended_at", self.ended_at, self.started_at, "started_at")

@@ -10,7 +10,7 @@ from tandem_care.errors import Invalid, NotAllowed
 from tandem_care.guards.assessing import assess
 from tandem_care.guards.before_the_day import within
 from tandem_care.guards.facts import Facts, Session
-from tandem_care.guards.findings import Finding, State, Verdict, blocks, passes
+from tandem_care.guards.findings import Finding, State, Verdict, attest, blocks, passes
 from tandem_care.pathways import GuardCode, Pathway, Stage
 
 
@@ -136,6 +136,8 @@ def _of_clearance(
     pathway: Pathway, session: Session, facts: Facts, clearance: DosingClearance | None, now: datetime
 ) -> Verdict:
     sign_it = "Have the prescriber sign this session."
+    if clearance is None and GuardCode.CLEARANCE in facts.elsewhere:
+        return attest("No clearance is on record here.", "Ask the prescriber, and attest what was signed.")
     if clearance is None:
         return blocks("No clearance is on record for this session.", sign_it)
     if local_time.day_of(clearance.session_at, session.time_zone) != session.day:

@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Final
 
 from tandem_care.clocks import Given
-from tandem_care.entry_kinds import CoursePlan, Drug, ItemKind, Place, PlannedItem, Route
+from tandem_care.entry_kinds import CoursePlan, Drug, ItemKind, OpenDays, Place, PlannedItem, Route
 from tandem_care.errors import Invalid
 from tandem_care.local_time import Site, day_of, wall
 from tandem_care.pathways import NOTICE, Medicine, Pathway
 from tandem_care.plans.density import in_words, too_dense
+from tandem_care.scales import scale_of
 
 AT_THE_DOSE: Final = frozenset(
     {ItemKind.DOSE, ItemKind.DEBRIEF, ItemKind.CHECK, ItemKind.DISCHARGE, ItemKind.FORM, ItemKind.SCALE}
@@ -167,13 +168,15 @@ class Plan:
         return Given(starts_at, starts_at + timedelta(minutes=dose.minutes), dose.time_zone)
 
     def entry(self, planned_at: datetime, planned_by: str) -> CoursePlan:
-        """What the partner is shown of it. Times of dosing and therapy stand in the items."""
+        """What the partner is shown of it."""
         return CoursePlan(
             pathway=self.pathway.code,
             pathway_version=self.pathway.version,
             drug=self.drug,
             route=self.route,
             place=self.place,
+            dosing=OpenDays.of(self.dosing),
+            therapy=OpenDays.of(self.therapy),
             items=self.items,
             planned_at=planned_at,
             planned_by=planned_by,
@@ -184,11 +187,20 @@ class Plan:
 
 
 def plan_of(
-    entry: CoursePlan, pathway: Pathway, dosing: Site, therapy: Site, earlier: tuple[date, ...] = ()
+    entry: CoursePlan,
+    pathway: Pathway,
+    dosing: Site | None = None,
+    therapy: Site | None = None,
+    earlier: tuple[date, ...] = (),
 ) -> Plan:
-    """The plan that *entry* holds, under the version of the pathway that it was made with."""
+    """The plan that *entry* holds, under the version of the pathway that it was made with.
+
+    Sites are those that it was made for, unless given. One that names none was made by an earlier version.
+    """
     if (entry.pathway, entry.pathway_version) != (pathway.code, pathway.version):
         raise Invalid("pathway_version", "is not the one that the plan was made with")
+    _fits(entry, pathway)
+    always = Site(time_zone=entry.items[0].time_zone)
     usual = [each for each in entry.items if each.kind is ItemKind.INTEGRATION and not each.moved]
     return Plan(
         pathway=pathway,
@@ -196,11 +208,32 @@ def plan_of(
         drug=entry.drug,
         route=entry.route,
         place=entry.place,
-        dosing=dosing,
-        therapy=therapy,
+        dosing=dosing or (entry.dosing.site if entry.dosing else always),
+        therapy=therapy or (entry.therapy.site if entry.therapy else always),
         earlier=earlier,
         items=entry.items,
     )
+
+
+_A_LONG_TIME: Final = timedelta(days=3650)
+
+
+def _fits(entry: CoursePlan, pathway: Pathway) -> None:
+    """What every plan that was made here has, and one from elsewhere may lack: a drug, doses and scales to count from."""
+    pathway.medicine(entry.drug)
+    doses = [each for each in entry.items if each.kind is ItemKind.DOSE]
+    if not doses:
+        raise Invalid("items", "must hold a dose")
+    for each in entry.items:
+        if each.kind is ItemKind.DOSE:
+            pathway.phase(each.phase or "")
+        if each.kind is ItemKind.SCALE:
+            scale_of(each.subject or "", "items.subject")
+        if (
+            abs(each.earliest_at - entry.planned_at) > _A_LONG_TIME
+            or abs(each.day - doses[0].day) > _A_LONG_TIME
+        ):
+            raise Invalid("items", "must lie within ten years")
 
 
 def overlap(one: PlannedItem, other: PlannedItem) -> bool:

@@ -9,10 +9,11 @@ from tandem.directory.v1.directory_pb2 import ListKeyBundlesRequest
 from tandem_care.permission import Decision, Permission, PermissionState
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import Episode
-from tandem_clinic.store import entries, episodes, partners, permissions, worklist
+from tandem_clinic.store import entries, episodes, partners, permissions, watches, worklist
 from tandem_clinic.store.entries import Sealing
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.usecases import partner
+from tandem_clinic.usecases.course_watch import look_at_course
 from tandem_clinic.usecases.sharing import WRAP_WANTED, outlook
 from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 RECEIPT_EXPECTED_WITHIN = timedelta(hours=24)
 LOOK_EVERY = timedelta(minutes=5)
 PAGE = 200
+COURSES_AT_ONCE = 20
 _FROM_THE_FIRST = (datetime(1970, 1, 1, tzinfo=UTC), "")
 TRY_AGAIN_AFTER = timedelta(seconds=2)
 _MOMENT = timedelta(microseconds=1)
@@ -52,7 +54,7 @@ class Upkeep:
     def step(self) -> bool:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
-        gave = self._reconsider(now)
+        gave = self._look_at_courses(now) or self._reconsider(now)
         if not _is_within(LOOK_EVERY, self._looked_at, now):
             # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
             self._looked_at = now
@@ -66,6 +68,14 @@ class Upkeep:
             self._rest_until = now + TRY_AGAIN_AFTER
             return gave
         return did or gave
+
+    def _look_at_courses(self, now: datetime) -> bool:
+        """Before the hub is asked anything: clocks go on without it."""
+        with self._clinic.db.glancing() as tx:
+            due = watches.due(tx, now, COURSES_AT_ONCE)
+        for episode_id in due:
+            self._clinic.db.run(lambda tx, of=episode_id: look_at_course(tx, self._clinic, of))  # type: ignore[misc]
+        return bool(due)
 
     def _reconsider(self, now: datetime) -> bool:
         """Wraps that could not be given when the hub asked."""

@@ -17,6 +17,7 @@ from tandem_clinic.store import episodes as episode_store
 from tandem_clinic.store import referrals as store
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases import entries, permissions, plan, referrals
+from tandem_clinic.usecases.consequences import record_followed
 from tandem_clinic.usecases.entries import ExternalIdentifier
 from tandem_platform.rpc import words
 from tandem_platform.rpc.dispatch import Call
@@ -143,7 +144,7 @@ class EpisodeServicer:
 
     def RecordEntry(self, request: pb.RecordEntryRequest, call: Call) -> pb.RecordEntryResponse:
         known = request.identifier
-        made = entries.record_entry(
+        made = record_followed(
             call.tx,
             self._clinic,
             staff_of(call.tx, call),

@@ -5,8 +5,9 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from tandem.clinic.v1 import episode_pb2, patient_pb2
+from tandem.clinic.v1 import course_pb2, episode_pb2, patient_pb2
 from tandem_clinic.clinic import Clinic
+from tandem_clinic.grpc.courses import CourseServicer
 from tandem_clinic.grpc.entrance import RememberedRequests, by_token
 from tandem_clinic.grpc.episodes import EpisodeServicer
 from tandem_clinic.grpc.patients import PatientServicer
@@ -29,6 +30,7 @@ def dispatcher_of(
     common: list[tuple[Any, ServiceDescriptor]] = [
         (PatientServicer(clinic), patient_pb2.DESCRIPTOR.services_by_name["PatientService"]),
         (EpisodeServicer(clinic, journal), episode_pb2.DESCRIPTOR.services_by_name["EpisodeService"]),
+        (CourseServicer(clinic), course_pb2.DESCRIPTOR.services_by_name["CourseService"]),
     ]
     for servicer, service in (*common, *more(clinic)):
         dispatcher.register(servicer, service)

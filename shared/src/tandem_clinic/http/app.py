@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, desk, directory, network, partners, shortlist
+from tandem_clinic.http import care, consent, courses, desk, directory, dosing, network, partners, shortlist
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -43,6 +43,8 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
     api = ProblemApi(app)
     for resources in (
         care.api,
+        courses.api,
+        dosing.api,
         shortlist.api,
         consent.api,
         network.api,

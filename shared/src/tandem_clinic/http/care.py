@@ -9,6 +9,7 @@ from tandem_clinic.http.resources import Resources
 from tandem_clinic.store import episodes
 from tandem_clinic.store.patients import Patient
 from tandem_clinic.usecases import entries, patients, permissions, plan
+from tandem_clinic.usecases.consequences import record_followed
 from tandem_clinic.usecases.entries import ExternalIdentifier, Recorded
 from tandem_platform.storage import Transaction
 
@@ -115,7 +116,7 @@ def record_entry(body: dict[str, Any], patient_id: str) -> Answer:
     identifier = None if given is None else ExternalIdentifier(given["system"], given["value"])
     return perform(
         lambda tx: _recorded(
-            entries.record_entry(
+            record_followed(
                 tx,
                 clinic(),
                 caller(),

@@ -15,12 +15,14 @@ from sqlalchemy import (
     text,
 )
 
+from tandem_clinic.store.course_tables import course_tables
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import UtcTime
 
 metadata = MetaData()
 
 exchange = exchange_tables(metadata)
+courses = course_tables(metadata)
 
 # Wrapped by the clinic's key-encryption key. Destroying one shreds what was encrypted under it.
 data_key = Table(

@@ -67,6 +67,34 @@ def raise_item(
         )
 
 
+def raise_unless_finished(
+    tx: Transaction, kind: str, subject_id: str, now: datetime, *, episode_id: str = "", **facts: str
+) -> None:
+    """As `raise_item`, but what a person has finished stays finished: for what a clock finds again and again."""
+    values = {
+        "item_id": f"item_{secrets.token_hex(13)}",
+        "kind": kind,
+        "subject_id": subject_id,
+        "episode_id": episode_id,
+        "staff_id": "",
+        "facts": facts,
+        "raised_at": now,
+        "done_at": None,
+        "done_by": "",
+    }
+    if not insert_new(tx, worklist_item, values):
+        tx.execute(
+            update(worklist_item)
+            .where(
+                worklist_item.c.kind == kind,
+                worklist_item.c.subject_id == subject_id,
+                worklist_item.c.done_at.is_not(None),
+                worklist_item.c.done_by == "",
+            )
+            .values(facts=facts, raised_at=now, done_at=None)
+        )
+
+
 def _raised_at(now: datetime) -> ColumnElement[datetime]:
     waiting_since = worklist_item.c.raised_at
     return case((worklist_item.c.done_at.is_(None), waiting_since), else_=literal(now, waiting_since.type))
@@ -90,6 +118,22 @@ _SETTLING = (
     )
     .values(done_at=bindparam("now"), done_by=bindparam("by"))
 )
+
+
+def settle_others(
+    tx: Transaction, kinds: Collection[str], but: Collection[str], episode_id: str, now: datetime
+) -> None:
+    """What of these kinds no longer waits in the episode, whatever it was about."""
+    open_ones = tx.all(
+        select(worklist_item.c.item_id, worklist_item.c.subject_id).where(
+            worklist_item.c.episode_id == episode_id,
+            worklist_item.c.kind.in_(kinds),
+            worklist_item.c.done_at.is_(None),
+        )
+    )
+    over = [row.item_id for row in open_ones if row.subject_id not in but]
+    if over:
+        tx.execute(update(worklist_item).where(worklist_item.c.item_id.in_(over)).values(done_at=now))
 
 
 def finish(tx: Transaction, item_id: str, by: Staff, now: datetime) -> Item:

@@ -22,10 +22,11 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import time_in
-from tandem_clinic.store import audit, entries, episodes, permissions, referrals, worklist
+from tandem_clinic.store import audit, entries, episodes, permissions, referrals, watches, worklist
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.tables import audit_root
 from tandem_clinic.usecases import given, partner
+from tandem_clinic.usecases.course_watch import MOVES_CLOCKS
 from tandem_clinic.usecases.referrals import apply_referral, queue_receive
 from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
@@ -215,6 +216,12 @@ def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) 
     entries.add_received(tx, clinic.vault, [(each.released, each.content) for each in fresh.values()], now)
     amended = {each.released.entry.labels.amends_entry_id for each in fresh.values()} - {""}
     entries.follow_successors(tx, amended | fresh.keys())
+    clocked = {
+        each.released.entry.labels.episode_id
+        for each in fresh.values()
+        if words.category_code(each.released.entry.labels.category) in MOVES_CLOCKS
+    }
+    watches.look(tx, clocked, now)
     for entry_id, each in fresh.items():
         labels = each.released.entry.labels
         audit.note(

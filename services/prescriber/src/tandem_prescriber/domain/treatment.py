@@ -1,10 +1,10 @@
-"""What a prescriber should look at before and after a dose. Decision support: the clinician decides."""
+"""What a prescriber should look at beside the guards of a course. Decision support: the clinician decides."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
-from tandem_care.entry_kinds import DosingSession, Drug, Prescription, ScreeningResult
+from tandem_care.entry_kinds import DosingSession, Prescription, ScreeningResult
 from tandem_care.screening import Outcome
 
 
@@ -16,13 +16,6 @@ class Caution(StrEnum):
     NO_PRESCRIPTION = "no-prescription"
     PRESCRIPTION_OVER = "prescription-over"
     NOT_AS_PRESCRIBED = "not-as-prescribed"
-    RECORDED_LATE = "recorded-late"
-    OBSERVATION_SHORT = "observation-short"
-
-
-_RECORDED_LATE = timedelta(days=1)
-_ESKETAMINE_OBSERVATION = timedelta(hours=2)
-"""Esketamine REMS: observation for at least two hours after administration."""
 
 
 def evaluation_warnings(evaluation: ScreeningResult | None, now: datetime) -> list[Caution]:
@@ -38,9 +31,7 @@ def evaluation_warnings(evaluation: ScreeningResult | None, now: datetime) -> li
     return found
 
 
-def dosing_warnings(
-    session: DosingSession, prescriptions: Iterable[Prescription], now: datetime
-) -> list[Caution]:
+def prescription_warnings(session: DosingSession, prescriptions: Iterable[Prescription]) -> list[Caution]:
     """Nothing of this stops the recording: what was given was given."""
     found = []
     known = list(prescriptions)
@@ -51,18 +42,9 @@ def dosing_warnings(
         found.append(Caution.PRESCRIPTION_OVER)
     elif not any((each.drug, each.route) == (session.drug, session.route) for each in live):
         found.append(Caution.NOT_AS_PRESCRIBED)
-    if now - (session.ended_at or session.started_at) > _RECORDED_LATE:
-        found.append(Caution.RECORDED_LATE)
-    if session.drug is Drug.ESKETAMINE and _observed(session) < _ESKETAMINE_OBSERVATION:
-        found.append(Caution.OBSERVATION_SHORT)
     return found
 
 
 def _is_live(prescription: Prescription, at: datetime) -> bool:
     over = prescription.stopped_at is not None and prescription.stopped_at <= at
     return prescription.prescribed_at <= at < prescription.expires_at and not over
-
-
-def _observed(session: DosingSession) -> timedelta:
-    left = session.discharged_at or session.ended_at
-    return timedelta(0) if left is None else left - session.started_at

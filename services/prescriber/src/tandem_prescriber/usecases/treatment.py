@@ -1,6 +1,8 @@
 """Evaluating, prescribing, and recording doses: each an entry of its own category, and what to look at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 from tandem_care.entry_kinds import (
@@ -13,11 +15,12 @@ from tandem_care.entry_kinds import (
 )
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import CARE, Role, Staff
-from tandem_clinic.store import audit, entries, patients, worklist
+from tandem_clinic.store import audit, entries, patients
 from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.usecases.consequences import record_followed, review_dose
 from tandem_clinic.usecases.entries import Recorded, record_entry
 from tandem_platform.storage import Transaction
-from tandem_prescriber.domain.treatment import Caution, dosing_warnings, evaluation_warnings
+from tandem_prescriber.domain.treatment import Caution, evaluation_warnings, prescription_warnings
 
 C = TypeVar("C", bound=Content)
 _PRESCRIBERS = frozenset({Role.CLINICIAN, Role.INTEGRATION})
@@ -39,7 +42,7 @@ class Prescribed:
 @dataclass(frozen=True, slots=True)
 class Dosed:
     recorded: Recorded
-    warnings: tuple[Caution, ...]
+    warnings: tuple[StrEnum, ...]
     no_driving: DrivingProhibition
 
 
@@ -79,14 +82,12 @@ def record_dosing_session(
     tx: Transaction, clinic: Clinic, by: Staff, patient_id: str, session: DosingSession
 ) -> Dosed:
     """A dose that was given can always be recorded; what is out of the ordinary opens a review."""
-    recorded = record_entry(tx, clinic, by, patient_id, session)
+    recorded = record_followed(tx, clinic, by, patient_id, session)
     prescriptions = [each for _, each in _active(tx, clinic, patient_id, Prescription)]
-    warnings = tuple(dosing_warnings(session, prescriptions, clinic.now()))
+    cautions = prescription_warnings(session, prescriptions)
+    reasons = review_dose(tx, clinic, patient_id, recorded, session, cautions)
+    warnings = (*reasons, *cautions)
     _note_warnings(tx, clinic, by, patient_id, recorded, warnings)
-    if warnings:
-        worklist.raise_item(
-            tx, "dosing-review", recorded.record_id, clinic.now(), warnings=",".join(warnings)
-        )
     return Dosed(recorded, warnings, session.no_driving)
 
 
@@ -105,7 +106,7 @@ def _note_warnings(
     by: Staff,
     patient_id: str,
     recorded: Recorded,
-    warnings: tuple[Caution, ...],
+    warnings: Sequence[str],
 ) -> None:
     if warnings:
         audit.note(

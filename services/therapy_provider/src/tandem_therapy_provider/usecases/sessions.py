@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from tandem_care.entry_kinds import Content, IntegrationSummary, PreparationSummary, SessionTimes
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.staff import Staff
-from tandem_clinic.usecases.entries import Recorded, record_entry
+from tandem_clinic.usecases.consequences import record_followed
+from tandem_clinic.usecases.entries import Recorded
 from tandem_platform.storage import Transaction
 
 
@@ -26,4 +27,4 @@ def record_session(
 ) -> Sequence[RecordedPart]:
     """Two entries of two categories, because the patient may permit the one without the other."""
     parts: list[Content] = [times] if summary is None else [times, summary]
-    return [RecordedPart(part.kind, record_entry(tx, clinic, by, patient_id, part)) for part in parts]
+    return [RecordedPart(part.kind, record_followed(tx, clinic, by, patient_id, part)) for part in parts]

@@ -111,6 +111,24 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_consent_answer_patient_id"), "consent_answer", ["patient_id"], unique=False)
     op.create_table(
+        "course_watch",
+        sa.Column("episode_id", sa.String(), nullable=False),
+        sa.Column("look_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("episode_id"),
+    )
+    op.create_index(op.f("ix_course_watch_look_at"), "course_watch", ["look_at"], unique=False)
+    op.create_table(
+        "site",
+        sa.Column("site_id", sa.String(), nullable=False),
+        sa.Column("time_zone", sa.String(), nullable=False),
+        sa.Column("closed_weekdays", sa.JSON(), nullable=False),
+        sa.Column("closed_days", sa.JSON(), nullable=False),
+        sa.Column("on_call_phone", sa.String(), nullable=False),
+        sa.Column("stated_by", sa.String(), nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site_id"),
+    )
+    op.create_table(
         "data_key",
         sa.Column("data_key_id", sa.String(), nullable=False),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
@@ -487,6 +505,9 @@ def downgrade() -> None:
         postgresql_where=sa.text("state = 'open'"),
     )
     op.drop_table("episode")
+    op.drop_table("site")
+    op.drop_index(op.f("ix_course_watch_look_at"), table_name="course_watch")
+    op.drop_table("course_watch")
     op.drop_table("data_key")
     op.drop_index(op.f("ix_consent_answer_patient_id"), table_name="consent_answer")
     op.drop_table("consent_answer")
