@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, desk, directory, network, partners, shortlist
+from tandem_clinic.http import care, consent, desk, directory, network, partners, referral_course, shortlist
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -45,6 +45,7 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
         care.api,
         shortlist.api,
         consent.api,
+        referral_course.api,
         network.api,
         directory.api,
         partners.api,

@@ -22,11 +22,12 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import time_in
-from tandem_clinic.store import audit, entries, episodes, permissions, referrals, worklist
+from tandem_clinic.store import audit, entries, episodes, permissions, referral_lines, referrals, worklist
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.tables import audit_root
 from tandem_clinic.usecases import given, partner
-from tandem_clinic.usecases.referrals import apply_referral, queue_receive
+from tandem_clinic.usecases.referral_course import known_patient
+from tandem_clinic.usecases.referrals import CLOSED, apply_referral, line_of, queue_receive
 from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
 from tandem_platform.rpc import words
@@ -36,8 +37,9 @@ from tandem_platform.storage.inserts import insert_new
 
 def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> None:
     """A new referral waits on the worklist until somebody says whose it is; the hub is told that it arrived."""
-    if referrals.find(tx, told.referral_id) is not None:
-        apply_referral(tx, clinic, told)
+    if told.state != CLOSED:
+        referral_lines.put(tx, line_of(told, clinic))
+    if apply_referral(tx, clinic, told) is not None:
         return
     now = clinic.now()
     inbound = told.recipient_practice_id == clinic.practice_id
@@ -60,6 +62,11 @@ def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> 
         requested_at=changed_at,
         changed_at=changed_at,
         first_opened_at=None,
+        continues_referral_id=told.continues_referral_id,
+        moved_by_practice_id=told.moved_by_practice_id,
+        cancel_from=told.cancel_from,
+        closed_from=told.closed_from,
+        due_at=time_in(told, "due_at"),
     )
     referrals.add(tx, referral)
     partner_id = told.referrer_practice_id if inbound else told.recipient_practice_id
@@ -67,9 +74,16 @@ def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> 
     if referral.is_over:
         episodes.close(tx, told.episode_id, now)
         return
+    kind = "inbound-referral" if inbound else "episode-unlinked"
+    patient_id = known_patient(tx, told.continues_referral_id)
+    if patient_id is not None and episodes.open_with(tx, patient_id, told.partnership_id) is None:
+        # The two have treated this patient together before: nobody needs to be asked whose referral it is.
+        episodes.link(tx, told.episode_id, patient_id)
+        referrals.change(tx, referral, intake="linked" if inbound else "own")
+        kind = "referral-continued"
     worklist.raise_item(
         tx,
-        "inbound-referral" if inbound else "episode-unlinked",
+        kind,
         told.referral_id,
         now,
         episode_id=told.episode_id,

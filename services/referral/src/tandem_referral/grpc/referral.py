@@ -20,6 +20,7 @@ from tandem_referral.usecases.referrals import (
     moves_of,
     request_referral,
 )
+from tandem_referral.usecases.visibility import mover
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -51,6 +52,7 @@ class ReferralServicer:
             urgency=request.urgency,
             permissions=request.permissions,
             replaces=request.replaces_referral_id,
+            continues=request.continues_referral_id,
         )
         now = self._time.decision_time(call.tx)
         requested = request_referral(call.tx, wish, call.caller.id, now)
@@ -231,6 +233,7 @@ def _referral(seen: Seen, reader: str) -> pb.Referral:
         kind=referral.kind,
         urgency=referral.urgency,
         state=seen.state,
+        continues_referral_id=referral.continues or "",
     )
     if reader == referral.referrer:
         message.replaces_referral_id = referral.replaces or ""
@@ -243,6 +246,11 @@ def _referral(seen: Seen, reader: str) -> pb.Referral:
     message.changed_at.FromDatetime(referral.changed_at)
     message.reason = referral.reason or ""
     message.outcome = referral.outcome or ""
+    message.move = referral.last_move or referrals.REQUEST
+    message.moved_by_practice_id = mover(referral)
+    message.cancel_from = referral.cancel_from or ""
+    message.closed_from = referral.closed_from or ""
+    message.due_at.FromDatetime(referral.due_at)
     if referral.opened_at is not None:
         message.opened_at.FromDatetime(referral.opened_at)
     return message

@@ -103,6 +103,7 @@ class Wish:
     urgency: str
     permissions: Sequence[BasePermission]
     replaces: str = ""
+    continues: str = ""
 
 
 def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Referral:
@@ -115,10 +116,11 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
     if partnership.state is not PartnershipState.ACTIVE:
         raise PartnershipNotActive(partnership.state)
     recipient = partnership.other(by)
-    if _ROLE_FOR[kind] not in practices.roles_of(tx, recipient):
+    if kind in _ROLE_FOR and _ROLE_FOR[kind] not in practices.roles_of(tx, recipient):
         raise NotOffered(_ROLE_FOR[kind])
     _check_base(wish.permissions, partnership)
     replaced = _to_be_replaced(tx, wish.replaces, by) if wish.replaces else None
+    continued = _to_be_continued(tx, wish.continues, by) if wish.continues else None
     referral = Referral.request(
         id=wish.referral_id,
         episode_id=wish.episode_id,
@@ -129,6 +131,7 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
         at=now,
         urgency=urgency,
         instead_of=replaced,
+        continuing=continued,
     )
     referrals.open_episode(tx, wish.episode_id, partnership.id, by, recipient, now)
     scopes = [Scope(wish.episode_id, by, recipient), Scope(wish.episode_id, recipient, by)]
@@ -173,14 +176,13 @@ def moves_of(seen: Seen, by: str, now: datetime) -> list[Move]:
 
 
 def _move(tx: Transaction, referral: Referral, make: Make, now: datetime) -> None:
-    version = referral.version
     was_final = referral.state.is_final
     moved = make(referral, now)
     if moved is None:
         return
     referrals.save(tx, referral)
     referrals.add_move(tx, referral.id, moved)
-    visibility.moved(tx, referral, moved.move.value, now, changed=referral.version != version)
+    visibility.moved(tx, referral, moved.move.value, now)
     if was_final and not referral.state.is_final:
         _sweep(tx, referral, now)
 
@@ -197,6 +199,14 @@ def _to_be_replaced(tx: Transaction, referral_id: str, by: str) -> Referral:
     seen = referrals.get(tx, referral_id, visible_to=by, lock="exclusive")
     if seen.referral.referrer != by:
         raise NotYours
+    if seen.closure is not None:
+        raise ClosedToYou
+    return seen.referral
+
+
+def _to_be_continued(tx: Transaction, referral_id: str, by: str) -> Referral:
+    # Held shared: an undo of its completion waits, or has been waited for.
+    seen = referrals.get(tx, referral_id, visible_to=by, lock="shared")
     if seen.closure is not None:
         raise ClosedToYou
     return seen.referral
