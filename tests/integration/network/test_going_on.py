@@ -1,6 +1,7 @@
 """Referrals that go on: by the patient's shortlist, as a continuation, as care that both give already."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +10,19 @@ import pytest
 from support.care_examples import a_phq9
 from support.network import Network, Referred, SimulatedClinic
 from tandem_care.categories import Category
+from tandem_care.entry_kinds import (
+    Appointment,
+    AppointmentStatus,
+    CancelledBy,
+    CourseReport,
+    Message,
+    ReportStage,
+    SessionKind,
+)
 from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.store import episodes, referrals
 from tandem_clinic.usecases import shortlist, shortlist_course
+from tandem_clinic.usecases.episode_course import read_episode_course
 from tandem_clinic.usecases.referral_course import read_course
 from tandem_platform.errors import Refusal
 
@@ -197,3 +208,53 @@ def test_who_came_by_phone_is_put_on_a_shared_episode_mid_course(
     assert {choice.move for choice in juniper.do(read_course, course.referral_id).choices} == {
         "request_cancel"
     }
+
+
+def test_both_sides_see_appointments_progress_reports_and_the_thread(
+    network: Network, juniper: SimulatedClinic, riverbend: SimulatedClinic
+) -> None:
+    course = juniper.refers(juniper.registers(), riverbend, note="Please prepare her.")
+    network.settle()
+    there = riverbend.takes_in(course)
+    riverbend.moves(course, "accept")
+    network.settle()
+    for side in (juniper, riverbend):
+        side.grants(course, {Category.APPOINTMENT, Category.MESSAGE, Category.PROGRESS_SUMMARY})
+    network.settle()
+    starts_at = network.clock.now() + timedelta(days=1)
+    booked = Appointment(
+        appointment_id="1",
+        session=SessionKind.PREPARATION,
+        status=AppointmentStatus.BOOKED,
+        starts_at=starts_at,
+        ends_at=starts_at + timedelta(hours=1),
+        time_zone="America/Denver",
+        sessions_planned=2,
+    )
+    kept = replace(booked, appointment_id="2", status=AppointmentStatus.COMPLETED)
+    called_off = replace(booked, status=AppointmentStatus.CANCELLED, cancelled_by=CancelledBy.PATIENT)
+    for said in (booked, kept, called_off):
+        network.advance(60)
+        riverbend.records(there, said)
+    juniper.records(course.patient_id, Message(author="Dr Hale", text="How is she?"))
+    riverbend.records(
+        there,
+        CourseReport(
+            stage=ReportStage.INTERIM,
+            from_date=starts_at.date(),
+            to_date=starts_at.date(),
+            summary="Prepared.",
+            written_by="Sam Ortiz",
+        ),
+    )
+    network.settle()
+    for side, patient_id in ((juniper, course.patient_id), (riverbend, there)):
+        seen = side.do(read_episode_course, patient_id, course.episode_id)
+        assert [(each.appointment_id, each.status, each.cancelled_by) for each in seen.appointments] == [
+            ("1", "cancelled", "patient"),
+            ("2", "completed", ""),
+        ]
+        (progress,) = seen.progress
+        assert (progress.held, progress.planned, progress.missed) == (1, 2, 0)
+        assert [item.content["summary"] for item in seen.reports] == ["Prepared."]
+        assert [item.content["text"] for item in seen.thread] == ["Please prepare her.", "How is she?"]

@@ -8,6 +8,7 @@ from tandem_care.entry_kinds.arrangements import (
     Appointment,
     AppointmentStatus,
     Arrangement,
+    CancelledBy,
     CoveragePayment,
     CoverageStatus,
     Logistics,
@@ -100,6 +101,7 @@ from tandem_care.entry_kinds.person import (
     SafeContact,
 )
 from tandem_care.entry_kinds.planned import CoursePlan, ItemKind, PlannedItem, WallClock
+from tandem_care.entry_kinds.reports import CourseReport, ReportStage
 from tandem_care.entry_kinds.therapy import (
     HomeworkPractice,
     IntegrationKind,
@@ -123,6 +125,7 @@ __all__ = [
     "Arrangement",
     "Attendant",
     "BloodPressure",
+    "CancelledBy",
     "CheckFinding",
     "CheckSubject",
     "Code",
@@ -131,6 +134,7 @@ __all__ = [
     "Content",
     "Course",
     "CoursePlan",
+    "CourseReport",
     "CoveragePayment",
     "CoverageStatus",
     "Diagnosis",
@@ -181,6 +185,7 @@ __all__ = [
     "Readiness",
     "ReferralNote",
     "RemsEnrolment",
+    "ReportStage",
     "Representative",
     "Respondent",
     "ResultFlag",

@@ -15,7 +15,7 @@ from tandem_clinic.usecases import permissions, referral_course, shortlist_cours
 api = Resources("referral-course", __name__, __doc__)
 
 
-class ReasonAnswer(Loose):
+class MoveReasonAnswer(Loose):
     code = fields.String(required=True)
     sentence = fields.String()
     moves = fields.List(fields.String())
@@ -26,7 +26,7 @@ class ReasonAnswer(Loose):
 class ChoiceAnswer(Loose):
     move = fields.String(required=True)
     reason_required = fields.Boolean()
-    reasons = fields.List(fields.Nested(ReasonAnswer))
+    reasons = fields.List(fields.Nested(MoveReasonAnswer))
     outcomes = fields.List(fields.String())
 
 
@@ -117,7 +117,7 @@ class Noted(Loose):
 
 
 @api.get("/referral-reasons")
-@api.answer(200, ReasonAnswer(many=True))
+@api.answer(200, MoveReasonAnswer(many=True))
 def list_reasons() -> list[Any]:
     """The coded reasons: for which moves, by whom, and whether a comment, which travels sealed, is required."""
     caller()
