@@ -60,13 +60,14 @@ class ReferralServicer:
 
     def ReceiveReferral(self, request: pb.ReceiveReferralRequest, call: Call) -> pb.ReceiveReferralResponse:
         def receive(referral: Referral, at: datetime) -> Moved | None:
-            return referral.receive(call.caller.id, at, version=request.version)
+            # That it arrived is a fact and no decision: it holds whatever has happened to the referral since.
+            return referral.receive(call.caller.id, at)
 
         return pb.ReceiveReferralResponse(referral=self._moved(request, call, receive))
 
     def OpenReferral(self, request: pb.OpenReferralRequest, call: Call) -> pb.OpenReferralResponse:
         def open_it(referral: Referral, at: datetime) -> Moved | None:
-            return referral.open(call.caller.id, at, version=request.version)
+            return referral.open(call.caller.id, at)
 
         return pb.OpenReferralResponse(referral=self._moved(request, call, open_it))
 
