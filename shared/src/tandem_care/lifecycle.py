@@ -209,9 +209,8 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             _reason("conflict-of-interest", "A conflict of interest", Move.DECLINE),
             _reason(
                 "misdirected",
-                "Not meant for this practice; the comment attests that nothing of it was kept",
+                "Not meant for this practice, which attests that it keeps nothing of it",
                 Move.DECLINE,
-                comment=True,
             ),
             _reason(
                 "clinically-unsuitable", "Not clinically suitable", Move.DECLINE, Move.FAIL, comment=True

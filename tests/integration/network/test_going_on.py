@@ -20,8 +20,10 @@ from tandem_care.entry_kinds import (
     SessionKind,
 )
 from tandem_clinic.domain.shortlist import Shortlisted, Standing
-from tandem_clinic.store import episodes, referrals
+from tandem_clinic.store import audit, episodes, referrals
+from tandem_clinic.usecases import referrals as referral_moves
 from tandem_clinic.usecases import shortlist, shortlist_course
+from tandem_clinic.usecases.entries import take_back_entry
 from tandem_clinic.usecases.episode_course import read_episode_course
 from tandem_clinic.usecases.referral_course import read_course
 from tandem_platform.errors import Refusal
@@ -258,3 +260,38 @@ def test_both_sides_see_appointments_progress_reports_and_the_thread(
         assert (progress.held, progress.planned, progress.missed) == (1, 2, 0)
         assert [item.content["summary"] for item in seen.reports] == ["Prepared."]
         assert [item.content["text"] for item in seen.thread] == ["Please prepare her.", "How is she?"]
+
+
+def test_what_was_read_and_is_taken_back_is_hidden_and_waits_to_be_acknowledged(
+    network: Network, juniper: SimulatedClinic, riverbend: SimulatedClinic
+) -> None:
+    course = juniper.refers(juniper.registers(), riverbend)
+    network.settle()
+    there = riverbend.takes_in(course)
+    juniper.grants(course, {Category.MESSAGE})
+    read = juniper.records(course.patient_id, Message(author="Dr Hale", text="First"))
+    network.settle()
+    riverbend.plan(there)
+    unread = juniper.records(course.patient_id, Message(author="Dr Hale", text="Second"))
+    network.settle()
+    for wrong in (read, unread):
+        juniper.do(take_back_entry, wrong.record_id)
+    network.settle()
+    assert riverbend.worklist().count("entered-in-error") == 1
+    assert riverbend.sees(Category.MESSAGE) == []
+
+
+def test_a_misdirected_referral_is_returned_and_nothing_of_it_kept(
+    network: Network, juniper: SimulatedClinic, riverbend: SimulatedClinic
+) -> None:
+    wrong = juniper.refers(juniper.registers(), riverbend, note="For Willow, in truth.")
+    network.settle()
+    assert riverbend.sees(Category.IDENTITY_CONTACT)
+    riverbend.do(referral_moves.refuse_referral_as_not_ours, wrong.referral_id, "misdirected")
+    network.settle()
+    assert riverbend.sees(Category.IDENTITY_CONTACT) == riverbend.sees(Category.REFERRAL_STATUS) == []
+    ended = juniper.do(read_course, wrong.referral_id).history[-1]
+    assert (ended.state, ended.reason) == ("declined", "misdirected")
+    with riverbend.db.reading() as tx:
+        attested = [each for each in audit.read(tx) if each.action == "misdirected-returned"]
+    assert [each.staff_id for each in attested] == [riverbend.person.staff_id]

@@ -1,6 +1,6 @@
 """What the hub's downlink rows change here. Verified and opened before; in the transaction that moves the cursor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -229,6 +229,7 @@ def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) 
     entries.add_received(tx, clinic.vault, [(each.released, each.content) for each in fresh.values()], now)
     amended = {each.released.entry.labels.amends_entry_id for each in fresh.values()} - {""}
     entries.follow_successors(tx, amended | fresh.keys())
+    _ask_to_acknowledge(tx, clinic, fresh)
     for entry_id, each in fresh.items():
         labels = each.released.entry.labels
         audit.note(
@@ -240,6 +241,14 @@ def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) 
             origin=labels.origin_practice_id,
             category=words.category_code(labels.category),
         )
+
+
+def _ask_to_acknowledge(tx: Transaction, clinic: Clinic, fresh: Mapping[str, Opened]) -> None:
+    """What somebody here has read, and its author takes back, is hidden; that person's practice takes notice."""
+    labels = [each.released.entry.labels for each in fresh.values()]
+    taken_back = {each.amends_entry_id: each.episode_id for each in labels if each.entered_in_error}
+    for entry_id in entries.read_by_a_person(tx, list(taken_back)):
+        worklist.raise_item(tx, "entered-in-error", entry_id, clinic.now(), episode_id=taken_back[entry_id])
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:

@@ -282,13 +282,27 @@ def take_in_referral(
 def refuse_referral_as_not_ours(
     tx: Transaction, clinic: Clinic, by: Staff, referral_id: str, reason: str, comment: str = ""
 ) -> Moved:
-    """Decline an inbound referral without ever linking it to a patient of ours."""
+    """Decline an inbound referral without ever linking it to a patient of ours.
+
+    With "misdirected", *by* attests that nothing of it is kept: what came with it is emptied here.
+    """
     by.require(COORDINATION)
     referral = referrals.get(tx, referral_id)
     if referral.intake == "own":
         raise _not_inbound()
     moved = move_referral(tx, clinic, by, referral_id, Move.DECLINE, reason=reason, comment=comment)
     referrals.change(tx, referral, intake="not-ours")
+    if reason == "misdirected":
+        came = entries.received_in(tx, clinic.vault, [referral.episode_id])
+        entries.forget(tx, [each.entry_id for each in came])
+        audit.note(
+            tx,
+            "misdirected-returned",
+            clinic.now(),
+            by=by,
+            subject_id=referral_id,
+            emptied=str(len(came)),
+        )
     worklist.settle(tx, "inbound-referral", referral_id, clinic.now(), by.staff_id)
     return moved
 
