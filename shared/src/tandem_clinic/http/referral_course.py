@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import fields
 
 from tandem_care.lifecycle import REASONS
+from tandem_clinic.domain.staff import ADMINISTRATION, COORDINATION
 from tandem_clinic.http.entrance import caller, clinic, read
 from tandem_clinic.http.resources import Resources
 from tandem_clinic.http.schemas import JsonObject, Loose, Moment, ReferralAnswer, Strict, Text, an_id
@@ -225,7 +226,7 @@ def be_away(body: dict[str, Any]) -> Absence:
 @api.answer(200, AbsenceAnswer(many=True))
 def list_absences() -> list[Absence]:
     """Who is away or will be, and who covers."""
-    caller()
+    caller().require(COORDINATION | ADMINISTRATION)
     return read(lambda tx: turn_store.absences(tx, clinic().now()))
 
 

@@ -1,10 +1,11 @@
 """ReferralService: translates only."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from tandem.referral.v1 import referral_pb2 as pb
-from tandem_care.lifecycle import State
+from tandem_care.lifecycle import CLOCKS, State
 from tandem_platform.rpc.dispatch import Call
 from tandem_platform.storage.database import Database
 from tandem_referral.domain.lifecycle import Moved, Referral
@@ -38,10 +39,17 @@ class _MoveRequest(Protocol):
 
 
 class ReferralServicer:
-    def __init__(self, database: Database, time: HubTime, pages: PageTokens) -> None:
+    def __init__(
+        self,
+        database: Database,
+        time: HubTime,
+        pages: PageTokens,
+        clocks: Mapping[State, timedelta] = CLOCKS,
+    ) -> None:
         self._database = database
         self._time = time
         self._pages = pages
+        self._clocks = clocks
 
     def RequestReferral(self, request: pb.RequestReferralRequest, call: Call) -> pb.RequestReferralResponse:
         wish = Wish(
@@ -55,7 +63,7 @@ class ReferralServicer:
             continues=request.continues_referral_id,
         )
         now = self._time.decision_time(call.tx)
-        requested = request_referral(call.tx, wish, call.caller.id, now)
+        requested = request_referral(call.tx, wish, call.caller.id, now, self._clocks)
         return pb.RequestReferralResponse(referral=_referral(Seen(requested, None), call.caller.id))
 
     def ReceiveReferral(self, request: pb.ReceiveReferralRequest, call: Call) -> pb.ReceiveReferralResponse:
@@ -177,7 +185,9 @@ class ReferralServicer:
 
     def _moved(self, request: _MoveRequest, call: Call, make: Make, *, may_end: bool = False) -> pb.Referral:
         now, by = self._time.decision_time(call.tx), call.caller.id
-        moved = move_referral(call.tx, request.referral_id, by, now, make, may_end=may_end)
+        moved = move_referral(
+            call.tx, request.referral_id, by, now, make, may_end=may_end, clocks=self._clocks
+        )
         return _referral(Seen(moved, None), by)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.GetReferralResponse:

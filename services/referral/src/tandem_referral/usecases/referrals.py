@@ -1,8 +1,8 @@
 """Handing a patient over, and every move until the loop is closed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tandem.common.v1.common_pb2 import (
     BASIS_WRITTEN,
@@ -13,7 +13,7 @@ from tandem.common.v1.common_pb2 import (
 )
 from tandem.consent.v1.consent_pb2 import Permission
 from tandem.referral.v1.referral_pb2 import BasePermission
-from tandem_care.lifecycle import Kind, Move, Urgency
+from tandem_care.lifecycle import CLOCKS, Kind, Move, State, Urgency
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Transaction
 from tandem_referral.domain.errors import NotYours
@@ -106,7 +106,9 @@ class Wish:
     continues: str = ""
 
 
-def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Referral:
+def request_referral(
+    tx: Transaction, wish: Wish, by: str, now: datetime, clocks: Mapping[State, timedelta] = CLOCKS
+) -> Referral:
     """Open the episode, its scopes, both base permissions and the referral, or nothing."""
     check_new_id(wish.referral_id, "ref", "referral_id")
     check_new_id(wish.episode_id, "epi", "episode_id")
@@ -132,6 +134,7 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
         urgency=urgency,
         instead_of=replaced,
         continuing=continued,
+        clocks=clocks,
     )
     referrals.open_episode(tx, wish.episode_id, partnership.id, by, recipient, now)
     scopes = [Scope(wish.episode_id, by, recipient), Scope(wish.episode_id, recipient, by)]
@@ -146,7 +149,14 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
 
 
 def move_referral(
-    tx: Transaction, referral_id: str, by: str, now: datetime, make: Make, *, may_end: bool = False
+    tx: Transaction,
+    referral_id: str,
+    by: str,
+    now: datetime,
+    make: Make,
+    *,
+    may_end: bool = False,
+    clocks: Mapping[State, timedelta] = CLOCKS,
 ) -> Referral:
     """Let *make* move the referral, and tell all who may see it. A repeated move changes nothing.
 
@@ -158,6 +168,7 @@ def move_referral(
     seen = referrals.get(tx, referral_id, visible_to=by, lock="exclusive")
     if seen.closure is not None:
         raise ClosedToYou
+    seen.referral.clocks = clocks
     _move(tx, seen.referral, make, now)
     return seen.referral
 
