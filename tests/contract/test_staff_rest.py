@@ -1,7 +1,7 @@
 """Every operation of the clinics' REST API crossed with everybody who might call it: role first, existence second."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import OPEN_PATHS, Entrance
-from tandem_clinic.store import partners, staff, worklist
+from tandem_clinic.store import partners, staff, turns, worklist
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.shortlist import shortlist_practice
 from tandem_platform.ids import new_id
@@ -133,6 +133,39 @@ def a_shortlisted_practice(clinic: WholeClinic) -> Call:
     return Call(may=COORDINATION, ids=(patient_id,), body={"practice_id": RIVERBEND})
 
 
+def permitted_next(clinic: WholeClinic) -> Call:
+    return replace(a_shortlisted_practice(clinic), body={"practice_id": RIVERBEND, **WRITTEN})
+
+
+def two_people(clinic: WholeClinic) -> tuple[str, str]:
+    people = clinic.inner.people
+    return people[Role.NURSE].staff_id, people[Role.CLINICIAN].staff_id
+
+
+def a_hand_over(clinic: WholeClinic) -> Call:
+    one, other = two_people(clinic)
+    return Call(may=AGREEING, body={"from_staff_id": one, "to_staff_id": other})
+
+
+def an_absence(clinic: WholeClinic) -> Call:
+    one, other = two_people(clinic)
+    until = clinic.clinic.now() + timedelta(days=3)
+    return Call(may=AGREEING, body={"staff_id": one, "cover_id": other, "until": until.isoformat()})
+
+
+def an_absence_to_end(clinic: WholeClinic) -> Call:
+    one, other = two_people(clinic)
+    now = clinic.clinic.now()
+    with clinic.clinic.db.transaction() as tx:
+        made = turns.add_absence(tx, one, other, now, now + timedelta(days=3))
+    return Call(may=AGREEING, ids=(made.absence_id,))
+
+
+def a_patients_episode(clinic: WholeClinic) -> Call:
+    patient_id = clinic.patient()
+    return Call(may=COORDINATION, ids=(patient_id, clinic.refers(patient_id).episode_id))
+
+
 def an_item_to_do(clinic: WholeClinic) -> Call:
     with clinic.clinic.db.transaction() as tx:
         worklist.raise_item(tx, "referral-refused", new_id("ref"), clinic.clinic.now())
@@ -207,6 +240,20 @@ OPERATIONS: dict[str, Fixture] = {
     "GET /profile": of_nothing(AGREEING),
     "PUT /profile": of_nothing(DESCRIBING, {"version": 1, "display_name": "Juniper"}),
     "GET /patients/<patient_id>/shortlist": of_patient(COORDINATION),
+    "POST /patients/<patient_id>/shortlist/permit": permitted_next,
+    "POST /patients/<patient_id>/shortlist/forbid": a_shortlisted_practice,
+    "GET /patients/<patient_id>/episodes/<episode_id>/course": a_patients_episode,
+    "GET /referral-reasons": of_nothing(EVERYBODY),
+    "GET /referrals/<referral_id>/course": of_referral(COORDINATION),
+    "PUT /referrals/<referral_id>/assignee": of_referral(COORDINATION),
+    "PUT /referrals/<referral_id>/shortlist": of_referral(COORDINATION),
+    "POST /referrals/<referral_id>/attempts": of_referral(
+        COORDINATION, body={"channel": "phone", "reached": False}
+    ),
+    "POST /staff/hand-over": a_hand_over,
+    "POST /absences": an_absence,
+    "GET /absences": of_nothing(AGREEING),
+    "POST /absences/<absence_id>/end": an_absence_to_end,
     "PUT /patients/<patient_id>/shortlist": of_patient(COORDINATION, SHORTLISTED),
     "POST /patients/<patient_id>/shortlist/remove": a_shortlisted_practice,
     "GET /partners": of_nothing(COORDINATION | OVERSIGHT),

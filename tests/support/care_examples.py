@@ -228,6 +228,17 @@ def one_of_every_kind() -> dict[str, kinds.Content]:
             session_number=2,
             sessions_planned=6,
         ),
+        kinds.CourseReport(
+            referral_id="ref_17",
+            stage=kinds.ReportStage.INTERIM,
+            from_date=date(2026, 3, 2),
+            to_date=date(2026, 4, 2),
+            sessions_held=3,
+            sessions_planned=6,
+            summary="Sleeps better; back at work two days a week.",
+            recommendations="Go on as planned.",
+            written_by="Lena Fischer",
+        ),
         kinds.Logistics(
             session_at=NINE,
             ride=kinds.Arrangement.ARRANGED,

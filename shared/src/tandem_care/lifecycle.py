@@ -17,6 +17,8 @@ from tandem_care.screening import Outcome as ScreeningOutcome
 class Kind(StrEnum):
     PSYCHOTHERAPY = "psychotherapy"
     MEDICAL_EVALUATION = "medical-evaluation"
+    SHARED_CARE = "shared-care"
+    """Both treat the patient already, who came by phone or was found eligible: in progress from the start."""
 
 
 class Urgency(StrEnum):
@@ -147,6 +149,12 @@ CLOCKS: Final[Mapping[State, timedelta]] = MappingProxyType(
 
 UNDO_WINDOW: Final = timedelta(minutes=10)
 
+REMIND_BEFORE: Final = timedelta(days=2)
+"""How long before a clock runs out its owner is reminded. Default of a setting."""
+
+LOST_AFTER_ATTEMPTS: Final = 3
+"""Logged attempts in vain after which a patient may be called lost to follow-up."""
+
 
 class Outcome(StrEnum):
     TREATED = "treated"
@@ -159,6 +167,7 @@ OUTCOMES: Final[Mapping[Kind, tuple[Outcome, ...]]] = MappingProxyType(
     {
         Kind.PSYCHOTHERAPY: (Outcome.TREATED,),
         Kind.MEDICAL_EVALUATION: (Outcome.ELIGIBLE, Outcome.ELIGIBLE_WITH_CONDITIONS, Outcome.NOT_ELIGIBLE),
+        Kind.SHARED_CARE: (Outcome.TREATED,),
     }
 )
 
@@ -198,6 +207,11 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
                 "location-or-schedule", "Place or hours do not fit", Move.DECLINE, Move.FAIL, *_CANCELLING
             ),
             _reason("conflict-of-interest", "A conflict of interest", Move.DECLINE),
+            _reason(
+                "misdirected",
+                "Not meant for this practice, which attests that it keeps nothing of it",
+                Move.DECLINE,
+            ),
             _reason(
                 "clinically-unsuitable", "Not clinically suitable", Move.DECLINE, Move.FAIL, comment=True
             ),

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -97,6 +98,7 @@ def assemble(service: ClinicService, settings: ClinicSettings) -> tuple[ClinicNo
         trust=x509.load_pem_x509_certificates(tls.roots.read_bytes()),
         part2_program=settings.part2_program,
         allows_treatment_basis=settings.allows_treatment_basis,
+        remind_before=timedelta(days=settings.remind_before),
     )
     transport = transport_for(
         settings.kafka_bootstrap, settings.kafka_tls_directory, embedded=settings.kafka_embedded

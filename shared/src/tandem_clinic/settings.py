@@ -6,6 +6,7 @@ from pathlib import Path
 from tandem_platform.settings import (
     address,
     database,
+    days,
     existing_directory,
     path,
     seconds,
@@ -64,6 +65,9 @@ class ClinicSettings:
         "the treatment relationship (45 CFR 164.506) may serve as a basis for sharing",
         yes_or_no,
         default=False,
+    )
+    remind_before: float = setting(
+        "days before a referral's clock runs out at which its owner is reminded", days, default=2.0
     )
     hub_timeout: float = setting("seconds that a call to the hub may take", seconds, default=5.0)
     roles: tuple[str, ...] = setting("what this process does, of: " + ", ".join(ROLES), words, default=ROLES)

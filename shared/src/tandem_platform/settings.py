@@ -121,6 +121,16 @@ def seconds(text: str) -> float:
     return value
 
 
+def days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number of days") from None
+    if not 0 <= value <= 366:
+        raise ValueError("must be from 0 to 366")
+    return value
+
+
 def yes_or_no(text: str) -> bool:
     if text.lower() in ("yes", "true", "1"):
         return True

@@ -38,6 +38,8 @@ def told(referral_id: str, state: str = "requested", version: int = 1, **more: A
             "referrer_practice_id": RIVERBEND,
             "recipient_practice_id": JUNIPER,
             "episode_id": "epi_" + referral_id[4:],
+            "moved_by_practice_id": RIVERBEND if state == "requested" else JUNIPER,
+            "closed_from": "received" if state == "declined" else "",
             **more,
         },
     )

@@ -9,6 +9,7 @@ import structlog
 from cryptography import x509
 from flask import Flask
 
+from tandem_care.lifecycle import CLOCKS
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
 from tandem_platform.exchange.relay import REST
@@ -87,6 +88,7 @@ def start(settings: HubSettings) -> RunningHub:
         ticking=time.monotonic,
         sync_period=settings.sync_period,
         outcomes=count_rpc,
+        clocks={**CLOCKS, **dict(settings.referral_clocks)},
         serves="grpc" in settings.roles,
     )
     loops = _loops(hub, settings.roles)

@@ -1,7 +1,7 @@
 """The hub, put together: servicers, uplink readers, relay, sweeper and clock, each stepped from outside."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -10,6 +10,7 @@ from tandem.consent.v1 import consent_pb2
 from tandem.directory.v1 import directory_pb2
 from tandem.exchange.v1 import exchange_pb2
 from tandem.referral.v1 import referral_pb2
+from tandem_care.lifecycle import CLOCKS, State
 from tandem_platform.clock import Clock
 from tandem_platform.exchange.feed import KafkaFeed
 from tandem_platform.exchange.reader import LogReader
@@ -65,9 +66,14 @@ class Hub:
         sync_period: float = 30.0,
         outcomes: Outcomes | None = None,
         serves: bool = True,
+        clocks: Mapping[State, timedelta] = CLOCKS,
     ) -> None:
-        """*serves*: clinics call this process. Its start begins a new run, in which they sync before anything is released."""
+        """*serves*: clinics call this process. Its start begins a new run, in which they sync before anything is released.
+
+        clocks: how long a referral may stay in each state.
+        """
         self._serves = serves
+        self._clocks = clocks
         self.database = database
         self.time = HubTime(clock, ticking)
         self._clock = clock
@@ -117,7 +123,7 @@ class Hub:
                 directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"],
             ),
             (
-                ReferralServicer(database, time, pages),
+                ReferralServicer(database, time, pages, self._clocks),
                 referral_pb2.DESCRIPTOR.services_by_name["ReferralService"],
             ),
             (

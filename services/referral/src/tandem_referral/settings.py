@@ -1,8 +1,10 @@
 """What the hub is configured with."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from tandem_care.lifecycle import CLOCKS, State
 from tandem_platform.settings import (
     address,
     database,
@@ -13,6 +15,18 @@ from tandem_platform.settings import (
     words,
     yes_or_no,
 )
+
+
+def clocks(text: str) -> tuple[tuple[State, timedelta], ...]:
+    """State=days, separated by commas."""
+    found = []
+    for word in words(text):
+        state, _, days = word.partition("=")
+        if state not in CLOCKS or not days.isdecimal() or int(days) == 0:
+            raise ValueError(f"must be state=days, with a state of {', '.join(CLOCKS)}")
+        found.append((State(state), timedelta(days=int(days))))
+    return tuple(found)
+
 
 ROLES = ("grpc", "relay", "reader", "clock")
 
@@ -41,5 +55,11 @@ class HubSettings:
         default=None,
     )
     sync_period: float = setting("seconds for which a Sync may wait", seconds, default=30.0)
+    referral_clocks: tuple[tuple[State, timedelta], ...] = setting(
+        "days for which a referral may stay in a state, as state=days, separated by commas; "
+        "the others keep " + ", ".join(f"{state}={days.days}" for state, days in CLOCKS.items()),
+        clocks,
+        default=(),
+    )
     roles: tuple[str, ...] = setting("what this process does, of: " + ", ".join(ROLES), words, default=ROLES)
     development: bool = setting("gRPC reflection, for development only", yes_or_no, default=False)

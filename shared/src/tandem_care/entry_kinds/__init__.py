@@ -8,6 +8,7 @@ from tandem_care.entry_kinds.arrangements import (
     Appointment,
     AppointmentStatus,
     Arrangement,
+    CancelledBy,
     CoveragePayment,
     CoverageStatus,
     Logistics,
@@ -107,6 +108,7 @@ from tandem_care.entry_kinds.readiness import (
     SessionCheck,
     SupplyCounted,
 )
+from tandem_care.entry_kinds.reports import CourseReport, ReportStage
 from tandem_care.entry_kinds.therapy import (
     HomeworkPractice,
     IntegrationKind,
@@ -130,6 +132,7 @@ __all__ = [
     "Arrangement",
     "Attendant",
     "BloodPressure",
+    "CancelledBy",
     "CertifiedSetting",
     "CheckFinding",
     "CheckSubject",
@@ -139,6 +142,7 @@ __all__ = [
     "Content",
     "Course",
     "CoursePlan",
+    "CourseReport",
     "CoveragePayment",
     "CoverageStatus",
     "Diagnosis",
@@ -192,6 +196,7 @@ __all__ = [
     "Readiness",
     "ReferralNote",
     "RemsEnrolment",
+    "ReportStage",
     "Representative",
     "Respondent",
     "ResultFlag",

@@ -42,7 +42,13 @@ class AppointmentStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-@entry_kind("appointment", Category.APPOINTMENT)
+class CancelledBy(StrEnum):
+    PATIENT = "patient"
+    PRACTICE = "practice"
+    PARTNER = "partner"
+
+
+@entry_kind("appointment", Category.APPOINTMENT, version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appointment(Content):
     appointment_id: Code
@@ -55,8 +61,11 @@ class Appointment(Content):
     by_video: bool = False
     session_number: Sessions | None = None
     sessions_planned: Sessions | None = None
+    cancelled_by: CancelledBy | None = None
 
     def agree(self) -> None:
+        if self.cancelled_by is not None and self.status is not AppointmentStatus.CANCELLED:
+            raise Invalid("cancelled_by", "is said of a cancelled appointment only")
         known_zone("time_zone", self.time_zone)
         after("ends_at", self.ends_at, self.starts_at, "starts_at")
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from tandem_care.lifecycle import OWNER, Party, State
+from tandem_care.referral_place import Place
+
 OVER: Final = frozenset({"declined", "expired", "failed", "cancelled", "completed", "closed", "refused"})
 """States in which a referral is over; "closed" is all that a party sees from whom the base permission was withdrawn."""
 
@@ -45,6 +48,34 @@ class ReferralView:
     requested_at: datetime
     changed_at: datetime
     first_opened_at: datetime | None
+    continues_referral_id: str = ""
+    moved_by_practice_id: str = ""
+    cancel_from: str = ""
+    closed_from: str = ""
+    due_at: datetime | None = None
+
+    def place(self) -> Place | None:
+        """None where the state is none of the lifecycle: refused by the hub, or closed to us."""
+        if self.state not in list(State):
+            return None
+        return Place(
+            state=State(self.state),
+            cancel_from=State(self.cancel_from) if self.cancel_from else None,
+            closed_from=State(self.closed_from) if self.closed_from else None,
+            moved_by=self.party(self.moved_by_practice_id),
+            moved_at=self.changed_at,
+        )
+
+    def party(self, practice_id: str) -> Party:
+        """Which side a practice is on; the clock has no practice."""
+        sides = {self.referrer_practice_id: Party.REFERRER, self.recipient_practice_id: Party.RECIPIENT}
+        return sides.get(practice_id, Party.CLOCK)
+
+    def is_owned_by(self, practice_id: str) -> bool:
+        """Whether it is this practice's turn."""
+        return (
+            not self.is_over and self.state in OWNER and OWNER[State(self.state)] is self.party(practice_id)
+        )
 
     @property
     def is_over(self) -> bool:

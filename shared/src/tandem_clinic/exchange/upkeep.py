@@ -15,6 +15,8 @@ from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.usecases import partner
 from tandem_clinic.usecases.course_watch import look_at_course
 from tandem_clinic.usecases.sharing import WRAP_WANTED, outlook
+from tandem_clinic.usecases.shortlist_course import move_on
+from tandem_clinic.usecases.turns import look_at_clocks
 from tandem_clinic.usecases.wraps import give_wanted_wraps
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange.signing import HUB
@@ -59,6 +61,8 @@ class Upkeep:
             # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
             self._looked_at = now
             self._looked_up_to = self._clinic.db.run(self._look_for_overdue_receipts)
+            self._clinic.db.run(lambda tx: look_at_clocks(tx, self._clinic, self._clinic.remind_before))
+            move_on(self._clinic)
         if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:

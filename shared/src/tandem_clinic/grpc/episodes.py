@@ -43,6 +43,7 @@ class EpisodeServicer:
             urgency=request.urgency or Urgency.ROUTINE,
             note=request.note,
             replaces_referral_id=request.replaces_referral_id,
+            continues_referral_id=request.continues_referral_id,
         )
         return pb.RequestReferralResponse(
             referral_id=made.referral_id, episode_id=made.episode_id, command_request_id=made.request_id

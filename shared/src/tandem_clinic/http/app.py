@@ -6,7 +6,19 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, courses, desk, directory, dosing, network, partners, shortlist
+from tandem_clinic.http import (
+    care,
+    consent,
+    courses,
+    desk,
+    directory,
+    dosing,
+    episode_course,
+    network,
+    partners,
+    referral_course,
+    shortlist,
+)
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -47,6 +59,8 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
         dosing.api,
         shortlist.api,
         consent.api,
+        referral_course.api,
+        episode_course.api,
         network.api,
         directory.api,
         partners.api,

@@ -12,7 +12,7 @@ from tandem_clinic.http.entrance import caller, clinic, entrance, read
 from tandem_clinic.http.resources import Resources
 from tandem_clinic.hub import journal
 from tandem_clinic.store import audit, staff, worklist
-from tandem_clinic.usecases import accounting
+from tandem_clinic.usecases import accounting, turns
 from tandem_platform.storage import Transaction
 
 api = Resources("desk", __name__, __doc__)
@@ -21,9 +21,9 @@ api = Resources("desk", __name__, __doc__)
 @api.get("/worklist")
 @api.answer(200, schemas.WorklistAnswer(many=True))
 def read_worklist() -> list[worklist.Item]:
-    """What waits for the caller, or for anybody who coordinates."""
+    """What waits for the caller, for those whom the caller covers, or for anybody who coordinates."""
     caller().require(COORDINATION | OVERSIGHT)
-    return read(lambda tx: worklist.waiting(tx, caller()))
+    return read(lambda tx: turns.read_worklist(tx, clinic(), caller()))
 
 
 @api.post("/worklist/<item_id>/done")

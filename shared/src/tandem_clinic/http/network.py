@@ -42,6 +42,7 @@ def request_referral(body: dict[str, Any]) -> Answer:
             urgency=body["urgency"],
             note=body["note"],
             replaces_referral_id=body["replaces_referral_id"],
+            continues_referral_id=body["continues_referral_id"],
             reason_after_dosing=body["reason_after_dosing"],
         )
         return Done({"referral_id": made.referral_id, "episode_id": made.episode_id}, made.request_id)

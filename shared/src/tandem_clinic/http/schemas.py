@@ -237,6 +237,7 @@ class RequestReferral(Strict):
     evidence = JsonObject(required=True)
     note = Text(8000, load_default="")
     replaces_referral_id = an_id(load_default="")
+    continues_referral_id = an_id(load_default="")
     reason_after_dosing = Text(500, load_default="")
 
 
@@ -262,6 +263,11 @@ class ReferralAnswer(Loose):
     confirmed = fields.Boolean(metadata={"description": "false: queued, not confirmed"})
     intake = fields.String()
     replaces_referral_id = fields.String()
+    continues_referral_id = fields.String()
+    moved_by_practice_id = fields.String(metadata={"description": "Empty for the clock's last move"})
+    due_at = fields.AwareDateTime(
+        format="iso", allow_none=True, metadata={"description": "When the present state's clock runs out"}
+    )
     requested_at = fields.AwareDateTime(format="iso")
     changed_at = fields.AwareDateTime(format="iso")
     first_opened_at = fields.AwareDateTime(format="iso", allow_none=True)

@@ -397,6 +397,9 @@ class Journal:
     def _take_back(self, tx: Transaction, sent: Command, reason: str, cause: str) -> None:
         if sent.name in self._refused:
             self._refused[sent.name](tx, self._clinic, sent)
+        if sent.name == "ReceiveReferral":
+            # The service's own proof of delivery, for a referral that was over by then: nobody has anything to do.
+            return
         worklist.raise_item(
             tx,
             "command-refused",

@@ -149,7 +149,14 @@ def reopen(tx: Transaction, episode_id: str) -> None:
 
 
 def _refuse_second(tx: Transaction, patient_id: str, partnership_id: str, but: str) -> None:
-    open_one = tx.first(
+    open_one = open_with(tx, patient_id, partnership_id, but=but)
+    if open_one is not None:
+        raise EpisodeOpenAlready(open_one)
+
+
+def open_with(tx: Transaction, patient_id: str, partnership_id: str, *, but: str = "") -> str | None:
+    """The patient's open episode with a partner, other than *but*."""
+    row = tx.first(
         select(episode.c.episode_id).where(
             episode.c.patient_id == patient_id,
             episode.c.partnership_id == partnership_id,
@@ -157,5 +164,4 @@ def _refuse_second(tx: Transaction, patient_id: str, partnership_id: str, but: s
             episode.c.episode_id != but,
         )
     )
-    if open_one is not None:
-        raise EpisodeOpenAlready(open_one.episode_id)
+    return None if row is None else str(row.episode_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from tandem_clinic.domain.episodes import ReferralView
+from tandem_clinic.domain.episodes import OVER, ReferralView
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import hub_referral
 from tandem_platform.storage import Transaction
@@ -62,6 +62,38 @@ def change(tx: Transaction, referral: ReferralView, **changes: Any) -> ReferralV
         update(hub_referral).where(hub_referral.c.referral_id == referral.referral_id).values(**changes)
     )
     return replace(referral, **changes)
+
+
+def due(tx: Transaction, by: datetime) -> list[ReferralView]:
+    """Open ones whose clock runs out by then, longest overdue first."""
+    return [ReferralView(**row._mapping) for row in tx.all(_DUE, by=by, over=sorted(OVER))]
+
+
+_DUE = (
+    select(*_COLUMNS)
+    .where(
+        hub_referral.c.due_at <= bindparam("by"),
+        hub_referral.c.state.not_in(bindparam("over", expanding=True)),
+    )
+    .order_by(hub_referral.c.due_at)
+    .limit(500)
+)
+
+
+def is_replaced(tx: Transaction, referral_id: str) -> bool:
+    """By a referral of our own, queued or confirmed."""
+    return successor(tx, referral_id) is not None
+
+
+def successor(tx: Transaction, referral_id: str) -> ReferralView | None:
+    """The re-route that replaces it, unless the hub refused that one."""
+    row = tx.first(_SUCCESSOR, of=referral_id)
+    return None if row is None else ReferralView(**row._mapping)
+
+
+_SUCCESSOR = select(*_COLUMNS).where(
+    hub_referral.c.replaces_referral_id == bindparam("of"), hub_referral.c.state != "refused"
+)
 
 
 def note_opened(tx: Transaction, referral_id: str, now: datetime) -> bool:

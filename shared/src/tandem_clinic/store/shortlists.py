@@ -1,6 +1,6 @@
 """Patients' shortlists, encrypted under the patient's key."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -8,12 +8,14 @@ from sqlalchemy import delete, select, update
 from tandem_care.codec import read_document, write_document
 from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.store.refusals import NotKnown
-from tandem_clinic.store.tables import shortlisted_practice
+from tandem_clinic.store.tables import referral_desk, shortlisted_practice
 from tandem_clinic.store.vault import Vault
 from tandem_platform.storage import Transaction
 from tandem_platform.storage.inserts import insert_new
 
 _CONTENT = "shortlisted_practice.content"
+_EVIDENCE = "shortlist_permission.evidence"
+_permission = referral_desk.shortlist_permission
 
 
 def put(tx: Transaction, vault: Vault, patient_id: str, item: Shortlisted, now: datetime) -> None:
@@ -64,11 +66,54 @@ def remove(tx: Transaction, vault: Vault, patient_id: str, practice_id: str) -> 
     )
     if tx.execute(removed).first() is None:
         raise NotKnown("practice on the shortlist", "practice_id")
+    withdraw(tx, vault, patient_id, practice_id)
 
 
 def forget(tx: Transaction, patient_id: str) -> None:
-    tx.execute(delete(shortlisted_practice).where(shortlisted_practice.c.patient_id == patient_id))
+    for table in (shortlisted_practice, _permission):
+        tx.execute(delete(table).where(table.c.patient_id == patient_id))
 
 
 def _index(vault: Vault, patient_id: str, practice_id: str) -> bytes:
     return vault.index(f"{patient_id}\n{practice_id}", "shortlist.practice")
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """That the patient permits a referral to a practice on the list. ``evidence``: the form or attestation, as kept."""
+
+    basis: str
+    evidence: bytes
+    recorded_by: str
+    recorded_at: datetime
+
+
+def permit(tx: Transaction, vault: Vault, patient_id: str, practice_id: str, given: Permitted) -> None:
+    """In the place of what was there."""
+    index = _index(vault, patient_id, practice_id)
+    withdraw(tx, vault, patient_id, practice_id)
+    kept = vault.encrypt(tx, given.evidence, _EVIDENCE, index.hex(), patient_id)
+    values = {**asdict(given), "patient_id": patient_id, "practice_index": index, "evidence": kept}
+    insert_new(tx, _permission, values)
+
+
+def permitted(tx: Transaction, vault: Vault, patient_id: str, practice_id: str) -> Permitted | None:
+    index = _index(vault, patient_id, practice_id)
+    row = tx.first(
+        select(_permission).where(
+            _permission.c.patient_id == patient_id, _permission.c.practice_index == index
+        )
+    )
+    if row is None:
+        return None
+    evidence = vault.decrypt(tx, row.evidence, _EVIDENCE, index.hex(), patient_id)
+    return Permitted(row.basis, evidence, row.recorded_by, row.recorded_at)
+
+
+def withdraw(tx: Transaction, vault: Vault, patient_id: str, practice_id: str) -> None:
+    index = _index(vault, patient_id, practice_id)
+    tx.execute(
+        delete(_permission).where(
+            _permission.c.patient_id == patient_id, _permission.c.practice_index == index
+        )
+    )

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from tandem_clinic.store.course_tables import course_tables
+from tandem_clinic.store.referral_tables import referral_tables
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import UtcTime
 
@@ -23,6 +24,7 @@ metadata = MetaData()
 
 exchange = exchange_tables(metadata)
 courses = course_tables(metadata)
+referral_desk = referral_tables(metadata)
 
 # Wrapped by the clinic's key-encryption key. Destroying one shreds what was encrypted under it.
 data_key = Table(
@@ -191,6 +193,13 @@ hub_referral = Table(
     # Inbound: "waiting" for a person, then "linked", "created" or "not-ours". Outbound: "own".
     Column("intake", String, nullable=False),
     Column("replaces_referral_id", String, nullable=False),
+    Column("continues_referral_id", String, nullable=False),
+    # Whose the last move was, empty for the clock's; and where an undo or a refused cancellation returns to.
+    Column("moved_by_practice_id", String, nullable=False),
+    Column("cancel_from", String, nullable=False),
+    Column("closed_from", String, nullable=False),
+    # When the clock of the present state runs out, by the hub's time.
+    Column("due_at", UtcTime, index=True),
     Column("requested_by", String, nullable=False),
     Column("requested_at", UtcTime, nullable=False),
     Column("changed_at", UtcTime, nullable=False),

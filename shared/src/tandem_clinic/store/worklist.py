@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, literal, select, update
 
 from tandem_clinic.domain.staff import Staff
 from tandem_clinic.store.refusals import NotKnown
@@ -63,7 +63,7 @@ def raise_item(
         tx.execute(
             update(worklist_item)
             .where(worklist_item.c.kind == kind, worklist_item.c.subject_id == subject_id)
-            .values(facts=facts, raised_at=_raised_at(now), done_at=None, done_by="")
+            .values(facts=facts, staff_id=staff_id, raised_at=_raised_at(now), done_at=None, done_by="")
         )
 
 
@@ -149,11 +149,24 @@ def finish(tx: Transaction, item_id: str, by: Staff, now: datetime) -> Item:
     return Item(**row._mapping)
 
 
-def waiting(tx: Transaction, staff: Staff | None = None, limit: int = 500) -> list[Item]:
-    """Open items of everybody's and, if given, of *staff*'s; oldest first."""
+def find(tx: Transaction, kind: str, subject_id: str) -> Item | None:
+    """Done or not."""
+    row = tx.first(_ONE, of=kind, subject=subject_id)
+    return None if row is None else Item(**row._mapping)
+
+
+_ONE = select(*_COLUMNS).where(
+    worklist_item.c.kind == bindparam("of"), worklist_item.c.subject_id == bindparam("subject")
+)
+
+
+def waiting(
+    tx: Transaction, staff: Staff | None = None, limit: int = 500, *, covering: Collection[str] = ()
+) -> list[Item]:
+    """Open items of everybody's and, if given, of *staff*'s and of those whom they cover; oldest first."""
     query = select(*_COLUMNS).where(worklist_item.c.done_at.is_(None))
     if staff is not None:
-        query = query.where(or_(worklist_item.c.staff_id == "", worklist_item.c.staff_id == staff.staff_id))
+        query = query.where(worklist_item.c.staff_id.in_(["", staff.staff_id, *covering]))
     return [Item(**row._mapping) for row in tx.all(query.order_by(worklist_item.c.raised_at).limit(limit))]
 
 

@@ -1,6 +1,6 @@
 """What the hub's downlink rows change here. Verified and opened before; in the transaction that moves the cursor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -22,12 +22,22 @@ from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.episodes import ReferralView
 from tandem_clinic.hub import journal
 from tandem_clinic.hub.times import time_in
-from tandem_clinic.store import audit, entries, episodes, permissions, referrals, watches, worklist
+from tandem_clinic.store import (
+    audit,
+    entries,
+    episodes,
+    permissions,
+    referral_lines,
+    referrals,
+    watches,
+    worklist,
+)
 from tandem_clinic.store.permissions import PermissionRecord
 from tandem_clinic.store.tables import audit_root
 from tandem_clinic.usecases import given, partner
 from tandem_clinic.usecases.course_watch import MOVES_CLOCKS
-from tandem_clinic.usecases.referrals import apply_referral, queue_receive
+from tandem_clinic.usecases.referral_course import known_patient
+from tandem_clinic.usecases.referrals import CLOSED, apply_referral, line_of, queue_receive
 from tandem_clinic.usecases.sharing import withhold_unsent
 from tandem_platform.exchange import log
 from tandem_platform.rpc import words
@@ -37,8 +47,9 @@ from tandem_platform.storage.inserts import insert_new
 
 def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> None:
     """A new referral waits on the worklist until somebody says whose it is; the hub is told that it arrived."""
-    if referrals.find(tx, told.referral_id) is not None:
-        apply_referral(tx, clinic, told)
+    if told.state != CLOSED:
+        referral_lines.put(tx, line_of(told, clinic))
+    if apply_referral(tx, clinic, told) is not None:
         return
     now = clinic.now()
     inbound = told.recipient_practice_id == clinic.practice_id
@@ -61,6 +72,11 @@ def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> 
         requested_at=changed_at,
         changed_at=changed_at,
         first_opened_at=None,
+        continues_referral_id=told.continues_referral_id,
+        moved_by_practice_id=told.moved_by_practice_id,
+        cancel_from=told.cancel_from,
+        closed_from=told.closed_from,
+        due_at=time_in(told, "due_at"),
     )
     referrals.add(tx, referral)
     partner_id = told.referrer_practice_id if inbound else told.recipient_practice_id
@@ -68,9 +84,16 @@ def referral_changed(tx: Transaction, clinic: Clinic, told: ReferralChanged) -> 
     if referral.is_over:
         episodes.close(tx, told.episode_id, now)
         return
+    kind = "inbound-referral" if inbound else "episode-unlinked"
+    patient_id = known_patient(tx, told.continues_referral_id)
+    if patient_id is not None and episodes.open_with(tx, patient_id, told.partnership_id) is None:
+        # The two have treated this patient together before: nobody needs to be asked whose referral it is.
+        episodes.link(tx, told.episode_id, patient_id)
+        referrals.change(tx, referral, intake="linked" if inbound else "own")
+        kind = "referral-continued"
     worklist.raise_item(
         tx,
-        "inbound-referral" if inbound else "episode-unlinked",
+        kind,
         told.referral_id,
         now,
         episode_id=told.episode_id,
@@ -222,6 +245,7 @@ def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) 
         if words.category_code(each.released.entry.labels.category) in MOVES_CLOCKS
     }
     watches.look(tx, clocked, now)
+    _ask_to_acknowledge(tx, clinic, fresh)
     for entry_id, each in fresh.items():
         labels = each.released.entry.labels
         audit.note(
@@ -233,6 +257,14 @@ def entries_received(tx: Transaction, clinic: Clinic, opened: Sequence[Opened]) 
             origin=labels.origin_practice_id,
             category=words.category_code(labels.category),
         )
+
+
+def _ask_to_acknowledge(tx: Transaction, clinic: Clinic, fresh: Mapping[str, Opened]) -> None:
+    """What somebody here has read, and its author takes back, is hidden; that person's practice takes notice."""
+    labels = [each.released.entry.labels for each in fresh.values()]
+    taken_back = {each.amends_entry_id: each.episode_id for each in labels if each.entered_in_error}
+    for entry_id in entries.read_by_a_person(tx, list(taken_back)):
+        worklist.raise_item(tx, "entered-in-error", entry_id, clinic.now(), episode_id=taken_back[entry_id])
 
 
 def partnership_changed(tx: Transaction, clinic: Clinic, told: PartnershipChanged) -> None:

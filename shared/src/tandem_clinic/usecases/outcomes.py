@@ -24,7 +24,7 @@ ANSWERED: Final[Mapping[str, Answered]] = {
 }
 
 REFUSED: Final[Mapping[str, Refused]] = {
-    "RequestReferral": referral_refused,
+    **dict.fromkeys(["RequestReferral", "OpenReferral"], referral_refused),
     **dict.fromkeys(["GrantConsent", "DenyConsent", "RevokeConsent", "HoldConsent"], consent_refused),
     **dict.fromkeys(_OF_PARTNERSHIPS, partnership_refused),
 }

@@ -13,9 +13,8 @@ from tandem_care.entry_kinds import IdentityContact, ReferralNote
 from tandem_care.errors import Invalid
 from tandem_care.lifecycle import (
     OPEN,
+    OUTCOMES,
     REASONS,
-    STEPS,
-    UNDO_WINDOW,
     Kind,
     Move,
     Party,
@@ -23,6 +22,7 @@ from tandem_care.lifecycle import (
     Urgency,
     check_reason,
 )
+from tandem_care.referral_place import Place
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain.consent import Evidence
 from tandem_clinic.domain.episodes import ReferralView
@@ -34,8 +34,19 @@ from tandem_clinic.domain.refusals import (
 )
 from tandem_clinic.domain.staff import COORDINATION, Staff
 from tandem_clinic.hub import journal
-from tandem_clinic.hub.times import put_time
-from tandem_clinic.store import audit, entries, episodes, partners, patients, referrals, worklist
+from tandem_clinic.hub.times import put_time, time_in
+from tandem_clinic.store import (
+    audit,
+    entries,
+    episodes,
+    partners,
+    patients,
+    referral_lines,
+    referrals,
+    worklist,
+)
+from tandem_clinic.store.refusals import NotKnown
+from tandem_clinic.usecases import turns
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.patients import register_patient
 from tandem_clinic.usecases.permissions import Terms, refuse_signing_after_dosing, write_permission
@@ -47,7 +58,8 @@ from tandem_platform.storage import Transaction
 SERVICE = Staff("service", "Tandem", frozenset())
 """Who acts when nobody does: proof of delivery, for instance."""
 
-_DETAILS: Final = frozenset({"reason", "outcome"})
+CLOSED: Final = "closed"
+"""All that a party sees of a referral that was withdrawn from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +87,15 @@ def request_referral(
     urgency: str = Urgency.ROUTINE,
     note: str = "",
     replaces_referral_id: str = "",
+    continues_referral_id: str = "",
     reason_after_dosing: str = "",
 ) -> Requested:
     """Refer a patient to a partner: a new episode, its base permissions both ways, and who the patient is.
 
     evidence: the patient's permission for identity-contact and referral-status, in both directions.
     note: words for the partner, sealed.
+    replaces_referral_id: a re-route; the partner does not learn of it.
+    continues_referral_id: a completed one with the same partner, which goes on; the partner links it to the same patient.
     """
     by.require(COORDINATION)
     _check_choice("kind", kind, Kind)
@@ -91,6 +106,8 @@ def request_referral(
         raise PartnershipNotActive(partnership.state)
     if replaces_referral_id:
         _check_replaced(tx, clinic, replaces_referral_id)
+    if continues_referral_id:
+        _check_continued(tx, continues_referral_id, partnership_id, patient_id)
     refuse_signing_after_dosing(tx, clinic, patient_id, reason_after_dosing)
     now = clinic.now()
     episode = episodes.add(
@@ -104,7 +121,7 @@ def request_referral(
         recipient_practice_id=partnership.partner_practice_id,
         kind=kind,
         urgency=urgency,
-        state=State.REQUESTED,
+        state=State.IN_PROGRESS if kind == Kind.SHARED_CARE else State.REQUESTED,
         reason="",
         outcome="",
         version=0,
@@ -114,6 +131,8 @@ def request_referral(
         requested_at=now,
         changed_at=now,
         first_opened_at=None,
+        continues_referral_id=continues_referral_id,
+        moved_by_practice_id=clinic.practice_id,
     )
     referrals.add(tx, referral)
     request = referral_pb2.RequestReferralRequest(
@@ -123,6 +142,7 @@ def request_referral(
         kind=kind,
         urgency=urgency,
         replaces_referral_id=replaces_referral_id,
+        continues_referral_id=continues_referral_id,
     )
     for discloser, recipient in (
         (clinic.practice_id, partnership.partner_practice_id),
@@ -173,7 +193,12 @@ def move_referral(
     """
     by.require(COORDINATION)
     referral = referrals.get(tx, referral_id)
+    # Before anything else that could be wrong: what is possible instead is what helps.
+    _require_possible(tx, clinic, referral, move)
     _check_reason(move, reason, comment)
+    _check_outcome(referral, move, outcome)
+    if reason == "lost-to-follow-up":
+        turns.require_attempts(tx, referral_id)
     patient_id = episodes.get(tx, referral.episode_id).patient_id
     if move is Move.ACCEPT and patient_id is None:
         raise PatientNotLinked
@@ -183,6 +208,8 @@ def move_referral(
         # Before the command: what closes an episode comes after what was said in it.
         _add_note(tx, clinic, by, patient_id, referral, move, comment)
     moved = _queue_move(tx, clinic, by, referral, move, reason=reason or "", outcome=outcome)
+    if move is Move.OPEN:
+        referrals.note_opened(tx, referral_id, clinic.now())
     audit.note(
         tx,
         f"referral-{move.replace('_', '-')}",
@@ -200,10 +227,13 @@ def open_referral(tx: Transaction, clinic: Clinic, by: Staff, referral_id: str) 
     referral = referrals.get(tx, referral_id)
     if referral.recipient_practice_id != clinic.practice_id or referral.is_over:
         return None
-    if not referrals.note_opened(tx, referral_id, clinic.now()):
+    place, _ = _expected(tx, clinic, referral)
+    if Move.OPEN not in _moves_in(tx, clinic, referral, place):
         return None
     audit.note(tx, "referral-opened", clinic.now(), by=by, subject_id=referral_id)
-    return _queue_move(tx, clinic, by, referral, Move.OPEN)
+    opened = _queue_move(tx, clinic, by, referral, Move.OPEN)
+    referrals.note_opened(tx, referral_id, clinic.now())
+    return opened
 
 
 def take_in_referral(
@@ -252,13 +282,27 @@ def take_in_referral(
 def refuse_referral_as_not_ours(
     tx: Transaction, clinic: Clinic, by: Staff, referral_id: str, reason: str, comment: str = ""
 ) -> Moved:
-    """Decline an inbound referral without ever linking it to a patient of ours."""
+    """Decline an inbound referral without ever linking it to a patient of ours.
+
+    With "misdirected", *by* attests that nothing of it is kept: what came with it is emptied here.
+    """
     by.require(COORDINATION)
     referral = referrals.get(tx, referral_id)
     if referral.intake == "own":
         raise _not_inbound()
     moved = move_referral(tx, clinic, by, referral_id, Move.DECLINE, reason=reason, comment=comment)
     referrals.change(tx, referral, intake="not-ours")
+    if reason == "misdirected":
+        came = entries.received_in(tx, clinic.vault, [referral.episode_id])
+        entries.forget(tx, [each.entry_id for each in came])
+        audit.note(
+            tx,
+            "misdirected-returned",
+            clinic.now(),
+            by=by,
+            subject_id=referral_id,
+            emptied=str(len(came)),
+        )
     worklist.settle(tx, "inbound-referral", referral_id, clinic.now(), by.staff_id)
     return moved
 
@@ -285,8 +329,8 @@ def queue_receive(tx: Transaction, clinic: Clinic, referral: ReferralView) -> No
 
 def possible_moves(tx: Transaction, clinic: Clinic, referral: ReferralView) -> list[Move]:
     """What this side may do, once everything queued has been answered as expected."""
-    state, _ = _expected(tx, referral)
-    return _moves_in(clinic, referral, state)
+    place, _ = _expected(tx, clinic, referral)
+    return _moves_in(tx, clinic, referral, place)
 
 
 REQUESTS: Final[Mapping[Move, tuple[str, Callable[[], Message]]]] = {
@@ -310,9 +354,8 @@ REQUESTS: Final[Mapping[Move, tuple[str, Callable[[], Message]]]] = {
         Move.REFUSE_CANCEL: "RefuseCancellation",
         Move.UNDO: "UndoReferral",
     }.items()
-    if hasattr(referral_pb2, f"{name}Request")
 }
-"""The moves that the contract carries, and the requests that ask for them."""
+"""The requests that ask for each move. The clock's expiry nobody asks for."""
 
 _MOVE_OF: Final = {name: move for move, (name, _) in REQUESTS.items()}
 
@@ -320,9 +363,7 @@ _MOVE_OF: Final = {name: move for move, (name, _) in REQUESTS.items()}
 def _queue_move(
     tx: Transaction, clinic: Clinic, by: Staff, referral: ReferralView, move: Move, **details: str
 ) -> Moved:
-    state, version = _expected(tx, referral)
-    if move not in _moves_in(clinic, referral, state):
-        raise MoveNotAllowed(_moves_in(clinic, referral, state))
+    version = _require_possible(tx, clinic, referral, move)
     name, request_type = REQUESTS[move]
     request: Any = request_type()
     request.referral_id = referral.referral_id
@@ -342,47 +383,38 @@ def _queue_move(
     return Moved(referral.referral_id, request_id)
 
 
-def _expected(tx: Transaction, referral: ReferralView) -> tuple[str, int]:
-    """State and version once the queued commands have been answered: what the next one is made against."""
-    state, version = referral.state, referral.version
-    for command in journal.queued(tx, subject_id=referral.referral_id):
-        if command.name == "RequestReferral":
-            version += 1
-            continue
-        move = _MOVE_OF.get(command.name)
-        # A queued move that the referral has outrun will be refused, and moves nothing.
-        if move is not None and move in STEPS and state in STEPS[move].sources:
-            state, version = STEPS[move].to or state, version + 1
-    return state, version
+def _require_possible(tx: Transaction, clinic: Clinic, referral: ReferralView, move: Move) -> int:
+    """The version that it will be made against."""
+    place, version = _expected(tx, clinic, referral)
+    allowed = _moves_in(tx, clinic, referral, place)
+    if move not in allowed:
+        raise MoveNotAllowed(allowed)
+    return version
 
 
-def _moves_in(clinic: Clinic, referral: ReferralView, state: str) -> list[Move]:
-    if state not in list(State):
+def _expected(tx: Transaction, clinic: Clinic, referral: ReferralView) -> tuple[Place | None, int]:
+    """Where it stands, and its version, once the queued commands have been answered: what the next one is made against."""
+    place, version = referral.place(), referral.version
+    queued = journal.queued(tx, subject_id=referral.referral_id)
+    version += sum(command.name == "RequestReferral" for command in queued)
+    if place is None:
+        return None, version
+    moves = [(_MOVE_OF[each.name], each.queued_at) for each in queued if each.name in _MOVE_OF]
+    place, counted = place.forecast(moves, referral.party(clinic.practice_id))
+    return place, version + counted
+
+
+def _moves_in(tx: Transaction, clinic: Clinic, referral: ReferralView, place: Place | None) -> list[Move]:
+    if place is None:
         return []
-    side = Party.REFERRER if referral.referrer_practice_id == clinic.practice_id else Party.RECIPIENT
-    moves = [
-        move
-        for move, step in STEPS.items()
-        if step.by is side and State(state) in step.sources and move in REQUESTS
-    ]
-    if side is Party.RECIPIENT and State(state) in OPEN:
+    side = referral.party(clinic.practice_id)
+    moves = place.moves(side, clinic.now())
+    unopened = referral.first_opened_at is None and place.state in OPEN - {State.REQUESTED}
+    if side is Party.RECIPIENT and unopened:
         moves.append(Move.OPEN)
-    if (
-        referral.state == state
-        and side in _UNDONE_BY.get(State(state), ())
-        and clinic.now() < referral.changed_at + UNDO_WINDOW
-    ):
-        moves.append(Move.UNDO)
+    if Move.UNDO in moves and referrals.is_replaced(tx, referral.referral_id):
+        moves.remove(Move.UNDO)
     return moves
-
-
-_UNDONE_BY: Final[Mapping[State, tuple[Party, ...]]] = {
-    State.DECLINED: (Party.RECIPIENT,),
-    State.FAILED: (Party.RECIPIENT,),
-    State.COMPLETED: (Party.RECIPIENT,),
-    State.CANCELLED: (Party.REFERRER, Party.RECIPIENT),
-}
-"""Who may have set a final state, and so may take it back for a short while; the hub knows who did."""
 
 
 def _check_reason(move: Move, reason: str | None, comment: str) -> None:
@@ -392,6 +424,13 @@ def _check_reason(move: Move, reason: str | None, comment: str) -> None:
             raise Invalid("comment", f"is required with the reason {reason}")
     except Invalid as fault:
         raise ContentInvalid(fault) from None
+
+
+def _check_outcome(referral: ReferralView, move: Move, outcome: str) -> None:
+    allowed = OUTCOMES[Kind(referral.kind)] if move is Move.COMPLETE else ()
+    if outcome not in allowed and (outcome or allowed):
+        words = f"must be one of {', '.join(allowed)}" if allowed else "is not given for this move"
+        raise ContentInvalid(Invalid("outcome", words))
 
 
 def _check_choice(field: str, code: str, choices: type[Kind] | type[Urgency]) -> None:
@@ -408,6 +447,21 @@ def _check_replaced(tx: Transaction, clinic: Clinic, referral_id: str) -> None:
             "only a referral of your own that is over can be replaced",
             field="replaces_referral_id",
             way_out="cancel it first, or wait for its end",
+        )
+
+
+def _check_continued(tx: Transaction, referral_id: str, partnership_id: str, patient_id: str) -> None:
+    continued = referrals.get(tx, referral_id)
+    same = continued.partnership_id == partnership_id
+    if not same or episodes.get(tx, continued.episode_id).patient_id != patient_id:
+        raise NotKnown("referral of this patient with this partner", "continues_referral_id")
+    if continued.state != State.COMPLETED:
+        raise Refusal(
+            Code.FAILED_PRECONDITION,
+            "REFERRAL_NOT_COMPLETED",
+            "only a completed referral is continued",
+            field="continues_referral_id",
+            way_out="complete it first, or refer without naming it",
         )
 
 
@@ -443,17 +497,19 @@ def _not_inbound() -> Refusal:
 def referral_answered(tx: Transaction, clinic: Clinic, command: journal.Command, response: Any) -> None:
     """The hub answered a request or a move."""
     apply_referral(tx, clinic, response.referral)
+    if command.name != "OpenReferral" and response.referral.state != CLOSED:
+        referral_lines.put(tx, line_of(response.referral, clinic), command.author_id)
 
 
-def apply_referral(tx: Transaction, clinic: Clinic, told: Any) -> None:
+def apply_referral(tx: Transaction, clinic: Clinic, told: Any) -> ReferralView | None:
     """Take over what the hub says of a referral that is known here. Older news change nothing."""
     known = referrals.find(tx, told.referral_id)
     if known is None:
-        return
+        return None
     changed_at = told.changed_at.ToDatetime(tzinfo=clinic.now().tzinfo)
     # A hub restored from a backup counts versions again; its later word still wins.
     if told.version < known.version and changed_at <= known.changed_at:
-        return
+        return known
     changed = referrals.change(
         tx,
         known,
@@ -462,19 +518,42 @@ def apply_referral(tx: Transaction, clinic: Clinic, told: Any) -> None:
         outcome=told.outcome,
         version=told.version,
         changed_at=changed_at,
+        moved_by_practice_id=told.moved_by_practice_id,
+        cancel_from=told.cancel_from,
+        closed_from=told.closed_from,
+        due_at=time_in(told, "due_at"),
+        first_opened_at=known.first_opened_at or time_in(told, "opened_at"),
     )
     if changed.is_over and not known.is_over:
         episodes.close(tx, changed.episode_id, clinic.now())
         worklist.settle(tx, "inbound-referral", changed.referral_id, clinic.now())
     elif known.is_over and not changed.is_over:
         episodes.reopen(tx, changed.episode_id)
+    turns.follow(tx, clinic, known, changed)
+    return changed
+
+
+def line_of(told: Any, clinic: Clinic) -> referral_lines.Line:
+    """What the hub told, as a line of the referral's history."""
+    return referral_lines.Line(
+        referral_id=told.referral_id,
+        version=told.version,
+        move=told.move,
+        state=told.state,
+        reason=told.reason,
+        by_practice_id=told.moved_by_practice_id,
+        at=time_in(told, "changed_at") or clinic.now(),
+    )
 
 
 def referral_refused(tx: Transaction, clinic: Clinic, command: journal.Command) -> None:
     """A request that the hub did not take opened no episode; a refused move changed nothing."""
+    referral = referrals.find(tx, command.subject_id)
+    if referral is not None and command.name == "OpenReferral":
+        # Not told, so that the next to open it tells.
+        referrals.change(tx, referral, first_opened_at=None)
     if command.name != "RequestReferral":
         return
-    referral = referrals.find(tx, command.subject_id)
     if referral is not None and not referral.is_confirmed:
         referrals.change(tx, referral, state="refused", changed_at=clinic.now())
         episodes.close(tx, referral.episode_id, clinic.now())

@@ -179,16 +179,19 @@ class RequestReferralRequest(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     REPLACES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    CONTINUES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     patient_id: _builtins.str
     partnership_id: _builtins.str
     kind: _builtins.str
-    """"psychotherapy" or "medical-evaluation"."""
+    """"psychotherapy", "medical-evaluation", or "shared-care", which is in progress from the start."""
     urgency: _builtins.str
     """"routine", "soon", "urgent"; empty for routine."""
     note: _builtins.str
     """Words for the partner, sealed."""
     replaces_referral_id: _builtins.str
+    continues_referral_id: _builtins.str
+    """A completed referral of the patient's with this partner, which goes on: boosters, or care after an evaluation."""
     @_builtins.property
     def evidence(self) -> Global___Evidence: ...
     def __init__(
@@ -202,10 +205,11 @@ class RequestReferralRequest(_message.Message):
         evidence: Global___Evidence | None = ...,
         note: _builtins.str = ...,
         replaces_referral_id: _builtins.str = ...,
+        continues_referral_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "kind", b"kind", "note", b"note", "partnership_id", b"partnership_id", "patient_id", b"patient_id", "replaces_referral_id", b"replaces_referral_id", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continues_referral_id", b"continues_referral_id", "evidence", b"evidence", "kind", b"kind", "note", b"note", "partnership_id", b"partnership_id", "patient_id", b"patient_id", "replaces_referral_id", b"replaces_referral_id", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

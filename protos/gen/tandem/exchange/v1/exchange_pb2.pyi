@@ -417,13 +417,20 @@ class ReferralChanged(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     URGENCY_FIELD_NUMBER: _builtins.int
     REPLACES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    MOVED_BY_PRACTICE_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_FROM_FIELD_NUMBER: _builtins.int
+    CLOSED_FROM_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    OPENED_AT_FIELD_NUMBER: _builtins.int
+    CONTINUES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
     referral_id: _builtins.str
     episode_id: _builtins.str
     partnership_id: _builtins.str
     referrer_practice_id: _builtins.str
     recipient_practice_id: _builtins.str
     kind: _builtins.str
-    """"psychotherapy" or "medical-evaluation"."""
+    """"psychotherapy", "medical-evaluation" or "shared-care"."""
     state: _builtins.str
     reason: _builtins.str
     outcome: _builtins.str
@@ -431,8 +438,24 @@ class ReferralChanged(_message.Message):
     urgency: _builtins.str
     replaces_referral_id: _builtins.str
     """Only to the referrer: the re-route does not show the recipient what came before."""
+    move: _builtins.str
+    """The last move, "request" at first, and whose it was; empty where the clock made it."""
+    moved_by_practice_id: _builtins.str
+    cancel_from: _builtins.str
+    """Where a refused cancellation returns to, and where an undo does."""
+    closed_from: _builtins.str
+    continues_referral_id: _builtins.str
+    """The completed referral between the same two that this one continues."""
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When the clock of the present state runs out."""
+
+    @_builtins.property
+    def opened_at(self) -> _timestamp_pb2.Timestamp:
+        """The first time a person at the recipient opened it. Told without a new version."""
+
     def __init__(
         self,
         *,
@@ -449,10 +472,17 @@ class ReferralChanged(_message.Message):
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         urgency: _builtins.str = ...,
         replaces_referral_id: _builtins.str = ...,
+        move: _builtins.str = ...,
+        moved_by_practice_id: _builtins.str = ...,
+        cancel_from: _builtins.str = ...,
+        closed_from: _builtins.str = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        opened_at: _timestamp_pb2.Timestamp | None = ...,
+        continues_referral_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "due_at", b"due_at", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "episode_id", b"episode_id", "kind", b"kind", "outcome", b"outcome", "partnership_id", b"partnership_id", "reason", b"reason", "recipient_practice_id", b"recipient_practice_id", "referral_id", b"referral_id", "referrer_practice_id", b"referrer_practice_id", "replaces_referral_id", b"replaces_referral_id", "state", b"state", "urgency", b"urgency", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_from", b"cancel_from", "changed_at", b"changed_at", "closed_from", b"closed_from", "continues_referral_id", b"continues_referral_id", "due_at", b"due_at", "episode_id", b"episode_id", "kind", b"kind", "move", b"move", "moved_by_practice_id", b"moved_by_practice_id", "opened_at", b"opened_at", "outcome", b"outcome", "partnership_id", b"partnership_id", "reason", b"reason", "recipient_practice_id", b"recipient_practice_id", "referral_id", b"referral_id", "referrer_practice_id", b"referrer_practice_id", "replaces_referral_id", b"replaces_referral_id", "state", b"state", "urgency", b"urgency", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,13 +41,19 @@ class Referral(_message.Message):
     URGENCY_FIELD_NUMBER: _builtins.int
     REPLACES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
     OPENED_AT_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    MOVED_BY_PRACTICE_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_FROM_FIELD_NUMBER: _builtins.int
+    CLOSED_FROM_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    CONTINUES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
     referral_id: _builtins.str
     episode_id: _builtins.str
     partnership_id: _builtins.str
     referrer_practice_id: _builtins.str
     recipient_practice_id: _builtins.str
     kind: _builtins.str
-    """"psychotherapy" or "medical-evaluation"."""
+    """"psychotherapy", "medical-evaluation", or "shared-care": care that both give already, with nobody to be asked."""
     state: _builtins.str
     """A state of the lifecycle; "closed" to a party from whom identity-contact or referral-status was withdrawn."""
     reason: _builtins.str
@@ -60,6 +66,14 @@ class Referral(_message.Message):
     """"routine", "soon", "urgent"."""
     replaces_referral_id: _builtins.str
     """Told to the referrer only."""
+    move: _builtins.str
+    """The last move, "request" at first, and whose it was; empty where the clock made it."""
+    moved_by_practice_id: _builtins.str
+    cancel_from: _builtins.str
+    """Where a refused cancellation returns to, and where an undo does."""
+    closed_from: _builtins.str
+    continues_referral_id: _builtins.str
+    """The completed referral between the same two that this one continues. Told to both."""
     @_builtins.property
     def requested_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -67,6 +81,10 @@ class Referral(_message.Message):
     @_builtins.property
     def opened_at(self) -> _timestamp_pb2.Timestamp:
         """The first time a person at the recipient opened it."""
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When the clock of the present state runs out."""
 
     def __init__(
         self,
@@ -86,10 +104,16 @@ class Referral(_message.Message):
         urgency: _builtins.str = ...,
         replaces_referral_id: _builtins.str = ...,
         opened_at: _timestamp_pb2.Timestamp | None = ...,
+        move: _builtins.str = ...,
+        moved_by_practice_id: _builtins.str = ...,
+        cancel_from: _builtins.str = ...,
+        closed_from: _builtins.str = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        continues_referral_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "opened_at", b"opened_at", "requested_at", b"requested_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "due_at", b"due_at", "opened_at", b"opened_at", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "episode_id", b"episode_id", "kind", b"kind", "opened_at", b"opened_at", "outcome", b"outcome", "partnership_id", b"partnership_id", "reason", b"reason", "recipient_practice_id", b"recipient_practice_id", "referral_id", b"referral_id", "referrer_practice_id", b"referrer_practice_id", "replaces_referral_id", b"replaces_referral_id", "requested_at", b"requested_at", "state", b"state", "urgency", b"urgency", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_from", b"cancel_from", "changed_at", b"changed_at", "closed_from", b"closed_from", "continues_referral_id", b"continues_referral_id", "due_at", b"due_at", "episode_id", b"episode_id", "kind", b"kind", "move", b"move", "moved_by_practice_id", b"moved_by_practice_id", "opened_at", b"opened_at", "outcome", b"outcome", "partnership_id", b"partnership_id", "reason", b"reason", "recipient_practice_id", b"recipient_practice_id", "referral_id", b"referral_id", "referrer_practice_id", b"referrer_practice_id", "replaces_referral_id", b"replaces_referral_id", "requested_at", b"requested_at", "state", b"state", "urgency", b"urgency", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,6 +203,7 @@ class RequestReferralRequest(_message.Message):
     URGENCY_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     REPLACES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    CONTINUES_REFERRAL_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     referral_id: _builtins.str
     """Chosen by the caller, so that queued commands and uplink rows can name them."""
@@ -188,6 +213,8 @@ class RequestReferralRequest(_message.Message):
     urgency: _builtins.str
     replaces_referral_id: _builtins.str
     """A re-route: the referral that this one replaces. It must be the caller's own and over."""
+    continues_referral_id: _builtins.str
+    """A continuation, boosters for instance: a completed referral between the same two practices, in either direction."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___BasePermission]:
         """Two: one in each direction."""
@@ -203,10 +230,11 @@ class RequestReferralRequest(_message.Message):
         urgency: _builtins.str = ...,
         permissions: _abc.Iterable[Global___BasePermission] | None = ...,
         replaces_referral_id: _builtins.str = ...,
+        continues_referral_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "kind", b"kind", "partnership_id", b"partnership_id", "permissions", b"permissions", "referral_id", b"referral_id", "replaces_referral_id", b"replaces_referral_id", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continues_referral_id", b"continues_referral_id", "episode_id", b"episode_id", "kind", b"kind", "partnership_id", b"partnership_id", "permissions", b"permissions", "referral_id", b"referral_id", "replaces_referral_id", b"replaces_referral_id", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

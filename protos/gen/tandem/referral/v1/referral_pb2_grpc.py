@@ -156,7 +156,7 @@ class ReferralServiceServicer:
 
     def ReceiveReferral(self, request, context):
         """The recipient's service has it: proof of delivery. The recipient. A command.
-        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +164,7 @@ class ReferralServiceServicer:
 
     def OpenReferral(self, request, context):
         """A person at the recipient opened it for the first time. Moves neither state nor version. The recipient. A command.
-        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

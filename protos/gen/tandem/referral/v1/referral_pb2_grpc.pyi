@@ -39,11 +39,11 @@ class ReferralServiceStub:
     """
     ReceiveReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.ReceiveReferralRequest, _referral_pb2.ReceiveReferralResponse]
     """The recipient's service has it: proof of delivery. The recipient. A command.
-    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
     """
     OpenReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.OpenReferralRequest, _referral_pb2.OpenReferralResponse]
     """A person at the recipient opened it for the first time. Moves neither state nor version. The recipient. A command.
-    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
     """
     AcceptReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.AcceptReferralRequest, _referral_pb2.AcceptReferralResponse]
     """Commit to treat the patient. The recipient. A command.
@@ -123,11 +123,11 @@ class ReferralServiceAsyncStub(ReferralServiceStub):
     """
     ReceiveReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.ReceiveReferralRequest, _referral_pb2.ReceiveReferralResponse]  # type: ignore[assignment]
     """The recipient's service has it: proof of delivery. The recipient. A command.
-    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
     """
     OpenReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.OpenReferralRequest, _referral_pb2.OpenReferralResponse]  # type: ignore[assignment]
     """A person at the recipient opened it for the first time. Moves neither state nor version. The recipient. A command.
-    FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+    FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
     """
     AcceptReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.AcceptReferralRequest, _referral_pb2.AcceptReferralResponse]  # type: ignore[assignment]
     """Commit to treat the patient. The recipient. A command.
@@ -216,7 +216,7 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referral_pb2.ReceiveReferralResponse, _abc.Awaitable[_referral_pb2.ReceiveReferralResponse]]:
         """The recipient's service has it: proof of delivery. The recipient. A command.
-        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
         """
 
     @_abc_1.abstractmethod
@@ -226,7 +226,7 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referral_pb2.OpenReferralResponse, _abc.Awaitable[_referral_pb2.OpenReferralResponse]]:
         """A person at the recipient opened it for the first time. Moves neither state nor version. The recipient. A command.
-        FAILED_PRECONDITION names the moves allowed; ABORTED if the version is stale.
+        FAILED_PRECONDITION names the moves allowed. A fact and no decision: an older version is no obstacle.
         """
 
     @_abc_1.abstractmethod

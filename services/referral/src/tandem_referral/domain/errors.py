@@ -98,3 +98,14 @@ class AlreadyReplaced(Refusal):
             field="replaces_referral_id",
             way_out="Name the referral that replaced it.",
         )
+
+
+class ReferralNotCompleted(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            Code.FAILED_PRECONDITION,
+            "REFERRAL_NOT_COMPLETED",
+            "Only a completed referral is continued.",
+            field="continues_referral_id",
+            way_out="Complete it first, or refer without naming it.",
+        )

@@ -10,8 +10,6 @@ from tandem_care.lifecycle import (
     OPEN,
     OUTCOMES,
     OWNER,
-    STEPS,
-    UNDO_WINDOW,
     Kind,
     Move,
     Outcome,
@@ -20,6 +18,7 @@ from tandem_care.lifecycle import (
     Urgency,
     check_reason,
 )
+from tandem_care.referral_place import Place
 from tandem_referral.domain.errors import (
     AlreadyReplaced,
     MoveNotAllowed,
@@ -27,6 +26,7 @@ from tandem_referral.domain.errors import (
     OutcomeNotAllowed,
     ReasonNotAllowed,
     ReferralClosed,
+    ReferralNotCompleted,
     ReferralStillOpen,
     SamePractice,
     StaleVersion,
@@ -78,6 +78,7 @@ class Referral:
     closed_from: State | None = None
     replaces: str | None = None
     replaced_by: str | None = None
+    continues: str | None = None
     clocks: Mapping[State, timedelta] = field(default_factory=lambda: CLOCKS, repr=False, compare=False)
 
     @classmethod
@@ -93,13 +94,21 @@ class Referral:
         at: datetime,
         urgency: Urgency = Urgency.ROUTINE,
         instead_of: "Referral | None" = None,
+        continuing: "Referral | None" = None,
         clocks: Mapping[State, timedelta] = CLOCKS,
     ) -> "Referral":
-        """Hand a patient over; *instead_of* is the earlier referral that this one re-routes."""
+        """Hand a patient over; *instead_of* is the earlier referral that this one re-routes.
+
+        continuing: the completed one, between the same two, that this one goes on from.
+        Care that both give already has nobody to be asked: it is in progress from the start.
+        """
         if referrer == recipient:
             raise SamePractice
         if instead_of is not None:
             instead_of._give_way_to(id, by=referrer)
+        if continuing is not None:
+            continuing._check_continued({referrer, recipient})
+        state = State.IN_PROGRESS if kind is Kind.SHARED_CARE else State.REQUESTED
         return cls(
             id=id,
             episode_id=episode_id,
@@ -110,8 +119,10 @@ class Referral:
             recipient=recipient,
             requested_at=at,
             changed_at=at,
-            due_at=at + clocks[State.REQUESTED],
+            due_at=at + clocks[state],
+            state=state,
             replaces=instead_of.id if instead_of else None,
+            continues=continuing.id if continuing else None,
             clocks=clocks,
         )
 
@@ -193,13 +204,13 @@ class Referral:
     def moves(self, by: str, at: datetime) -> list[Move]:
         """What *by* may do now."""
         party = self.party(by)
-        allowed = [move for move, step in STEPS.items() if step.by is party and self.state in step.sources]
+        allowed = self._place.moves(party, at)
         if Move.EXPIRE in allowed and not self.is_due(at):
             allowed.remove(Move.EXPIRE)
+        if Move.UNDO in allowed and self.replaced_by is not None:
+            allowed.remove(Move.UNDO)
         if party is Party.RECIPIENT and self._can_be_opened():
             allowed.append(Move.OPEN)
-        if self._can_be_undone(by, at):
-            allowed.append(Move.UNDO)
         return allowed
 
     def party(self, by: str) -> Party:
@@ -239,9 +250,11 @@ class Referral:
         if version is not None and version != self.version:
             raise StaleVersion(self.version)
         self._check_words(move, reason, outcome)
-        moved = Moved(move, self.state, self._destination(move), by, at, reason)
-        if move is not Move.OPEN:
-            self._apply(moved, outcome)
+        if move is Move.OPEN:
+            return Moved(move, self.state, self.state, by, at, reason)
+        after = self._place.after(move, party, at)
+        moved = Moved(move, self.state, after.state, by, at, reason)
+        self._apply(moved, after, outcome)
         return moved
 
     def _is_repeated(
@@ -261,19 +274,18 @@ class Referral:
         if move is Move.COMPLETE and outcome not in OUTCOMES[self.kind]:
             raise OutcomeNotAllowed(OUTCOMES[self.kind])
 
-    def _destination(self, move: Move) -> State:
-        if move is Move.OPEN:
-            return self.state
-        if move is Move.UNDO and self.closed_from is not None:
-            return self.closed_from
-        return STEPS[move].to or self.cancel_from or State.IN_PROGRESS
+    @property
+    def _place(self) -> Place:
+        return Place(
+            state=self.state,
+            cancel_from=self.cancel_from,
+            closed_from=self.closed_from,
+            moved_by=self.party(self.last_by) if self.last_by else None,
+            moved_at=self.changed_at,
+        )
 
-    def _apply(self, moved: Moved, outcome: str | None) -> None:
-        self.closed_from = moved.from_state if moved.to_state.is_final else None
-        if moved.move is Move.REQUEST_CANCEL:
-            self.cancel_from = moved.from_state
-        elif State.CANCEL_REQUESTED not in (moved.to_state, self.closed_from):
-            self.cancel_from = None
+    def _apply(self, moved: Moved, after: Place, outcome: str | None) -> None:
+        self.cancel_from, self.closed_from = after.cancel_from, after.closed_from
         if not moved.to_state.is_final and moved.move is not Move.UNDO:
             self.due_at = moved.at + self.clocks[moved.to_state]
         self.state = moved.to_state
@@ -286,14 +298,6 @@ class Referral:
     def _can_be_opened(self) -> bool:
         return self.opened_at is None and self.state in OPEN - {State.REQUESTED}
 
-    def _can_be_undone(self, by: str, at: datetime) -> bool:
-        return (
-            self.state.is_final
-            and by == self.last_by != CLOCK
-            and timedelta(0) <= at - self.changed_at <= UNDO_WINDOW
-            and self.replaced_by is None
-        )
-
     def _give_way_to(self, referral_id: str, *, by: str) -> None:
         if by != self.referrer:
             raise NotYours
@@ -302,3 +306,9 @@ class Referral:
         if self.replaced_by not in (None, referral_id):
             raise AlreadyReplaced
         self.replaced_by = referral_id
+
+    def _check_continued(self, parties: set[str]) -> None:
+        if {self.referrer, self.recipient} != parties:
+            raise NotYours
+        if self.state is not State.COMPLETED:
+            raise ReferralNotCompleted

@@ -1,10 +1,11 @@
 """ReferralService: translates only."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from tandem.referral.v1 import referral_pb2 as pb
-from tandem_care.lifecycle import State
+from tandem_care.lifecycle import CLOCKS, State
 from tandem_platform.rpc.dispatch import Call
 from tandem_platform.storage.database import Database
 from tandem_referral.domain.lifecycle import Moved, Referral
@@ -20,6 +21,7 @@ from tandem_referral.usecases.referrals import (
     moves_of,
     request_referral,
 )
+from tandem_referral.usecases.visibility import mover
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -37,10 +39,17 @@ class _MoveRequest(Protocol):
 
 
 class ReferralServicer:
-    def __init__(self, database: Database, time: HubTime, pages: PageTokens) -> None:
+    def __init__(
+        self,
+        database: Database,
+        time: HubTime,
+        pages: PageTokens,
+        clocks: Mapping[State, timedelta] = CLOCKS,
+    ) -> None:
         self._database = database
         self._time = time
         self._pages = pages
+        self._clocks = clocks
 
     def RequestReferral(self, request: pb.RequestReferralRequest, call: Call) -> pb.RequestReferralResponse:
         wish = Wish(
@@ -51,20 +60,22 @@ class ReferralServicer:
             urgency=request.urgency,
             permissions=request.permissions,
             replaces=request.replaces_referral_id,
+            continues=request.continues_referral_id,
         )
         now = self._time.decision_time(call.tx)
-        requested = request_referral(call.tx, wish, call.caller.id, now)
+        requested = request_referral(call.tx, wish, call.caller.id, now, self._clocks)
         return pb.RequestReferralResponse(referral=_referral(Seen(requested, None), call.caller.id))
 
     def ReceiveReferral(self, request: pb.ReceiveReferralRequest, call: Call) -> pb.ReceiveReferralResponse:
         def receive(referral: Referral, at: datetime) -> Moved | None:
-            return referral.receive(call.caller.id, at, version=request.version)
+            # That it arrived is a fact and no decision: it holds whatever has happened to the referral since.
+            return referral.receive(call.caller.id, at)
 
         return pb.ReceiveReferralResponse(referral=self._moved(request, call, receive))
 
     def OpenReferral(self, request: pb.OpenReferralRequest, call: Call) -> pb.OpenReferralResponse:
         def open_it(referral: Referral, at: datetime) -> Moved | None:
-            return referral.open(call.caller.id, at, version=request.version)
+            return referral.open(call.caller.id, at)
 
         return pb.OpenReferralResponse(referral=self._moved(request, call, open_it))
 
@@ -174,7 +185,9 @@ class ReferralServicer:
 
     def _moved(self, request: _MoveRequest, call: Call, make: Make, *, may_end: bool = False) -> pb.Referral:
         now, by = self._time.decision_time(call.tx), call.caller.id
-        moved = move_referral(call.tx, request.referral_id, by, now, make, may_end=may_end)
+        moved = move_referral(
+            call.tx, request.referral_id, by, now, make, may_end=may_end, clocks=self._clocks
+        )
         return _referral(Seen(moved, None), by)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.GetReferralResponse:
@@ -231,6 +244,7 @@ def _referral(seen: Seen, reader: str) -> pb.Referral:
         kind=referral.kind,
         urgency=referral.urgency,
         state=seen.state,
+        continues_referral_id=referral.continues or "",
     )
     if reader == referral.referrer:
         message.replaces_referral_id = referral.replaces or ""
@@ -243,6 +257,11 @@ def _referral(seen: Seen, reader: str) -> pb.Referral:
     message.changed_at.FromDatetime(referral.changed_at)
     message.reason = referral.reason or ""
     message.outcome = referral.outcome or ""
+    message.move = referral.last_move or referrals.REQUEST
+    message.moved_by_practice_id = mover(referral)
+    message.cancel_from = referral.cancel_from or ""
+    message.closed_from = referral.closed_from or ""
+    message.due_at.FromDatetime(referral.due_at)
     if referral.opened_at is not None:
         message.opened_at.FromDatetime(referral.opened_at)
     return message

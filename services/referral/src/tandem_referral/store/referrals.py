@@ -94,11 +94,12 @@ def add(tx: Transaction, new: Referral) -> None:
         "urgency": new.urgency.value,
         "requested_at": new.requested_at,
         "replaces_referral_id": new.replaces or "",
+        "continues_referral_id": new.continues or "",
         **_changing(new),
     }
     if not insert_new(tx, referral, values):
         raise IdTaken("referral_id")
-    _add_line(tx, new.id, 1, REQUEST, "", State.REQUESTED.value, new.referrer, "", new.requested_at)
+    _add_line(tx, new.id, 1, REQUEST, "", new.state.value, new.referrer, "", new.requested_at)
 
 
 def get(tx: Transaction, referral_id: str, *, visible_to: str, lock: Lock | None = None) -> Seen:
@@ -302,6 +303,7 @@ def _referral(row: Row[Any]) -> Referral:
         closed_from=State(row.closed_from) if row.closed_from else None,
         replaces=row.replaces_referral_id or None,
         replaced_by=row.replaced_by_referral_id or None,
+        continues=row.continues_referral_id or None,
     )
 
 

@@ -123,6 +123,7 @@ referral = Table(
     Column("last_move_by", String, nullable=False, server_default=""),
     Column("replaces_referral_id", String, nullable=False, server_default=""),
     Column("replaced_by_referral_id", String, nullable=False, server_default=""),
+    Column("continues_referral_id", String, nullable=False, server_default=""),
 )
 Index("referral_by_episode", referral.c.episode_id)
 Index("referral_by_referrer", referral.c.referrer_practice_id, referral.c.requested_at)

@@ -1,8 +1,8 @@
 """Handing a patient over, and every move until the loop is closed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tandem.common.v1.common_pb2 import (
     BASIS_WRITTEN,
@@ -13,7 +13,7 @@ from tandem.common.v1.common_pb2 import (
 )
 from tandem.consent.v1.consent_pb2 import Permission
 from tandem.referral.v1.referral_pb2 import BasePermission
-from tandem_care.lifecycle import Kind, Move, Urgency
+from tandem_care.lifecycle import CLOCKS, Kind, Move, State, Urgency
 from tandem_platform.errors import Code, Refusal
 from tandem_platform.storage.database import Transaction
 from tandem_referral.domain.errors import NotYours
@@ -103,9 +103,12 @@ class Wish:
     urgency: str
     permissions: Sequence[BasePermission]
     replaces: str = ""
+    continues: str = ""
 
 
-def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Referral:
+def request_referral(
+    tx: Transaction, wish: Wish, by: str, now: datetime, clocks: Mapping[State, timedelta] = CLOCKS
+) -> Referral:
     """Open the episode, its scopes, both base permissions and the referral, or nothing."""
     check_new_id(wish.referral_id, "ref", "referral_id")
     check_new_id(wish.episode_id, "epi", "episode_id")
@@ -115,10 +118,11 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
     if partnership.state is not PartnershipState.ACTIVE:
         raise PartnershipNotActive(partnership.state)
     recipient = partnership.other(by)
-    if _ROLE_FOR[kind] not in practices.roles_of(tx, recipient):
+    if kind in _ROLE_FOR and _ROLE_FOR[kind] not in practices.roles_of(tx, recipient):
         raise NotOffered(_ROLE_FOR[kind])
     _check_base(wish.permissions, partnership)
     replaced = _to_be_replaced(tx, wish.replaces, by) if wish.replaces else None
+    continued = _to_be_continued(tx, wish.continues, by) if wish.continues else None
     referral = Referral.request(
         id=wish.referral_id,
         episode_id=wish.episode_id,
@@ -129,6 +133,8 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
         at=now,
         urgency=urgency,
         instead_of=replaced,
+        continuing=continued,
+        clocks=clocks,
     )
     referrals.open_episode(tx, wish.episode_id, partnership.id, by, recipient, now)
     scopes = [Scope(wish.episode_id, by, recipient), Scope(wish.episode_id, recipient, by)]
@@ -143,7 +149,14 @@ def request_referral(tx: Transaction, wish: Wish, by: str, now: datetime) -> Ref
 
 
 def move_referral(
-    tx: Transaction, referral_id: str, by: str, now: datetime, make: Make, *, may_end: bool = False
+    tx: Transaction,
+    referral_id: str,
+    by: str,
+    now: datetime,
+    make: Make,
+    *,
+    may_end: bool = False,
+    clocks: Mapping[State, timedelta] = CLOCKS,
 ) -> Referral:
     """Let *make* move the referral, and tell all who may see it. A repeated move changes nothing.
 
@@ -155,6 +168,7 @@ def move_referral(
     seen = referrals.get(tx, referral_id, visible_to=by, lock="exclusive")
     if seen.closure is not None:
         raise ClosedToYou
+    seen.referral.clocks = clocks
     _move(tx, seen.referral, make, now)
     return seen.referral
 
@@ -173,14 +187,13 @@ def moves_of(seen: Seen, by: str, now: datetime) -> list[Move]:
 
 
 def _move(tx: Transaction, referral: Referral, make: Make, now: datetime) -> None:
-    version = referral.version
     was_final = referral.state.is_final
     moved = make(referral, now)
     if moved is None:
         return
     referrals.save(tx, referral)
     referrals.add_move(tx, referral.id, moved)
-    visibility.moved(tx, referral, moved.move.value, now, changed=referral.version != version)
+    visibility.moved(tx, referral, moved.move.value, now)
     if was_final and not referral.state.is_final:
         _sweep(tx, referral, now)
 
@@ -197,6 +210,14 @@ def _to_be_replaced(tx: Transaction, referral_id: str, by: str) -> Referral:
     seen = referrals.get(tx, referral_id, visible_to=by, lock="exclusive")
     if seen.referral.referrer != by:
         raise NotYours
+    if seen.closure is not None:
+        raise ClosedToYou
+    return seen.referral
+
+
+def _to_be_continued(tx: Transaction, referral_id: str, by: str) -> Referral:
+    # Held shared: an undo of its completion waits, or has been waited for.
+    seen = referrals.get(tx, referral_id, visible_to=by, lock="shared")
     if seen.closure is not None:
         raise ClosedToYou
     return seen.referral

@@ -12,7 +12,7 @@ from tandem_care.permission import Question, decide
 from tandem_platform.exchange.log import stage
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.storage.database import Transaction
-from tandem_referral.domain.lifecycle import Referral
+from tandem_referral.domain.lifecycle import CLOCK, Referral
 from tandem_referral.store import audit, permissions, referrals
 from tandem_referral.store.permissions import Scope
 from tandem_referral.store.referrals import CLOSED, Closure
@@ -34,14 +34,13 @@ def review(tx: Transaction, scope: Scope, now: datetime) -> None:
             _show_again(tx, referral, scope.recipient, closure, now)
 
 
-def moved(tx: Transaction, referral: Referral, move: str, now: datetime, *, changed: bool = True) -> None:
-    """Record the move in the chains of all parties that may see it, and, if it *changed* anything, tell them."""
+def moved(tx: Transaction, referral: Referral, move: str, now: datetime) -> None:
+    """Record the move in the chains of all parties that may see it, and tell them. A first opening has no new version."""
     closed = referrals.closed_to(tx, referral.id)
     for party in sides(referral):
         if party not in closed:
             _account_to(tx, referral, party, "referral-moved", move, now)
-            if changed:
-                _tell(tx, referral, party, now)
+            _tell(tx, referral, party, now)
 
 
 def sides(referral: Referral) -> tuple[str, str]:
@@ -119,7 +118,20 @@ def _changed(referral: Referral, party: str) -> RowBody:
     changed.outcome = referral.outcome or ""
     changed.version = referral.version
     changed.changed_at.FromDatetime(referral.changed_at)
+    changed.move = referral.last_move or referrals.REQUEST
+    changed.moved_by_practice_id = mover(referral)
+    changed.cancel_from = referral.cancel_from or ""
+    changed.closed_from = referral.closed_from or ""
+    changed.due_at.FromDatetime(referral.due_at)
+    if referral.opened_at is not None:
+        changed.opened_at.FromDatetime(referral.opened_at)
     return RowBody(referral_changed=changed)
+
+
+def mover(referral: Referral) -> str:
+    """Whose the last move was; empty for the clock's."""
+    by = referral.last_by or referral.referrer
+    return "" if by == CLOCK else by
 
 
 def _closed(referral: Referral, party: str, closure: Closure) -> RowBody:
@@ -140,4 +152,5 @@ def _known_for_good(referral: Referral, party: str) -> ReferralChanged:
         kind=referral.kind,
         urgency=referral.urgency,
         replaces_referral_id=(referral.replaces or "") if party == referral.referrer else "",
+        continues_referral_id=referral.continues or "",
     )

@@ -22,6 +22,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_access_token_staff_id"), "access_token", ["staff_id"], unique=False)
     op.create_table(
+        "agreement",
+        sa.Column("partnership_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("proposed_by_us", sa.Boolean(), nullable=False),
+        sa.Column("proposed_at", sa.BigInteger(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("partnership_id", "number"),
+    )
+    op.create_table(
         "alert",
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("subject_id", sa.String(), nullable=False),
@@ -73,6 +83,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tree_number"),
     )
     op.create_table(
+        "capacity_statement",
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("openings", sa.Integer(), nullable=False),
+        sa.Column("next_openings", sa.JSON(), nullable=False),
+        sa.Column("stated_by", sa.String(), nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("request_id"),
+    )
+    op.create_index(
+        op.f("ix_capacity_statement_stated_at"), "capacity_statement", ["stated_at"], unique=False
+    )
+    op.create_table(
         "command",
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("request_id", sa.String(), nullable=False),
@@ -110,6 +132,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("answer_id"),
     )
     op.create_index(op.f("ix_consent_answer_patient_id"), "consent_answer", ["patient_id"], unique=False)
+    op.create_table(
+        "contact_attempt",
+        sa.Column("attempt_id", sa.String(), nullable=False),
+        sa.Column("referral_id", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("reached", sa.Boolean(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("attempt_id"),
+    )
+    op.create_index(op.f("ix_contact_attempt_referral_id"), "contact_attempt", ["referral_id"], unique=False)
     op.create_table(
         "course_watch",
         sa.Column("episode_id", sa.String(), nullable=False),
@@ -226,12 +259,18 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("intake", sa.String(), nullable=False),
         sa.Column("replaces_referral_id", sa.String(), nullable=False),
+        sa.Column("continues_referral_id", sa.String(), nullable=False),
+        sa.Column("moved_by_practice_id", sa.String(), nullable=False),
+        sa.Column("cancel_from", sa.String(), nullable=False),
+        sa.Column("closed_from", sa.String(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("requested_by", sa.String(), nullable=False),
         sa.Column("requested_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("first_opened_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("referral_id"),
     )
+    op.create_index(op.f("ix_hub_referral_due_at"), "hub_referral", ["due_at"], unique=False)
     op.create_index(op.f("ix_hub_referral_episode_id"), "hub_referral", ["episode_id"], unique=False)
     op.create_table(
         "journal_head",
@@ -271,43 +310,6 @@ def upgrade() -> None:
         sa.Column("bundle", sa.LargeBinary(), nullable=False),
         sa.Column("pinned_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("practice_id", "version"),
-    )
-    op.create_table(
-        "agreement",
-        sa.Column("partnership_id", sa.String(), nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("proposed_by_us", sa.Boolean(), nullable=False),
-        sa.Column("proposed_at", sa.BigInteger(), nullable=False),
-        sa.Column("accepted_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("partnership_id", "number"),
-    )
-    op.create_table(
-        "terms_text",
-        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("text", sa.String(), nullable=False),
-        sa.Column("kept_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("text_hash"),
-    )
-    op.create_table(
-        "capacity_statement",
-        sa.Column("request_id", sa.String(), nullable=False),
-        sa.Column("openings", sa.Integer(), nullable=False),
-        sa.Column("next_openings", sa.JSON(), nullable=False),
-        sa.Column("stated_by", sa.String(), nullable=False),
-        sa.Column("stated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("request_id"),
-    )
-    op.create_index(
-        op.f("ix_capacity_statement_stated_at"), "capacity_statement", ["stated_at"], unique=False
-    )
-    op.create_table(
-        "shortlisted_practice",
-        sa.Column("patient_id", sa.String(), nullable=False),
-        sa.Column("practice_index", sa.LargeBinary(), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("changed_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("patient_id", "practice_index"),
     )
     op.create_table(
         "partnership",
@@ -406,6 +408,26 @@ def upgrade() -> None:
     )
     op.create_index("received_entry_by_permission", "received_entry", ["permission_id"], unique=False)
     op.create_table(
+        "referral_desk",
+        sa.Column("referral_id", sa.String(), nullable=False),
+        sa.Column("assigned_to", sa.String(), nullable=False),
+        sa.Column("follows_shortlist", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("referral_id"),
+    )
+    op.create_index(op.f("ix_referral_desk_assigned_to"), "referral_desk", ["assigned_to"], unique=False)
+    op.create_table(
+        "referral_line",
+        sa.Column("referral_id", sa.String(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("move", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("by_practice_id", sa.String(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("referral_id", "version"),
+    )
+    op.create_table(
         "revocation_known",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("permission_id", sa.String(), nullable=False),
@@ -430,6 +452,24 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sealed_entry_episode_id"), "sealed_entry", ["episode_id"], unique=False)
     op.create_index(op.f("ix_sealed_entry_record_id"), "sealed_entry", ["record_id"], unique=False)
     op.create_table(
+        "shortlist_permission",
+        sa.Column("patient_id", sa.String(), nullable=False),
+        sa.Column("practice_index", sa.LargeBinary(), nullable=False),
+        sa.Column("basis", sa.String(), nullable=False),
+        sa.Column("evidence", sa.LargeBinary(), nullable=False),
+        sa.Column("recorded_by", sa.String(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("patient_id", "practice_index"),
+    )
+    op.create_table(
+        "shortlisted_practice",
+        sa.Column("patient_id", sa.String(), nullable=False),
+        sa.Column("practice_index", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("patient_id", "practice_index"),
+    )
+    op.create_table(
         "staff",
         sa.Column("staff_id", sa.String(), nullable=False),
         sa.Column("display_name", sa.String(), nullable=False),
@@ -437,6 +477,23 @@ def upgrade() -> None:
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("staff_id"),
+    )
+    op.create_table(
+        "staff_absence",
+        sa.Column("absence_id", sa.String(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("cover_id", sa.String(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("absence_id"),
+    )
+    op.create_index(op.f("ix_staff_absence_staff_id"), "staff_absence", ["staff_id"], unique=False)
+    op.create_table(
+        "terms_text",
+        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("kept_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("text_hash"),
     )
     op.create_table(
         "worklist_item",
@@ -458,19 +515,22 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
-    op.drop_table("shortlisted_practice")
-    op.drop_index(op.f("ix_capacity_statement_stated_at"), table_name="capacity_statement")
-    op.drop_table("capacity_statement")
-    op.drop_table("terms_text")
-    op.drop_table("agreement")
     op.drop_index("worklist_item_open", table_name="worklist_item")
     op.drop_table("worklist_item")
+    op.drop_table("terms_text")
+    op.drop_index(op.f("ix_staff_absence_staff_id"), table_name="staff_absence")
+    op.drop_table("staff_absence")
     op.drop_table("staff")
+    op.drop_table("shortlisted_practice")
+    op.drop_table("shortlist_permission")
     op.drop_index(op.f("ix_sealed_entry_record_id"), table_name="sealed_entry")
     op.drop_index(op.f("ix_sealed_entry_episode_id"), table_name="sealed_entry")
     op.drop_table("sealed_entry")
     op.drop_index(op.f("ix_revocation_known_permission_id"), table_name="revocation_known")
     op.drop_table("revocation_known")
+    op.drop_table("referral_line")
+    op.drop_index(op.f("ix_referral_desk_assigned_to"), table_name="referral_desk")
+    op.drop_table("referral_desk")
     op.drop_index("received_entry_by_permission", table_name="received_entry")
     op.drop_index("received_entry_by_episode", table_name="received_entry")
     op.drop_table("received_entry")
@@ -489,6 +549,7 @@ def downgrade() -> None:
     op.drop_table("own_entry")
     op.drop_table("journal_head")
     op.drop_index(op.f("ix_hub_referral_episode_id"), table_name="hub_referral")
+    op.drop_index(op.f("ix_hub_referral_due_at"), table_name="hub_referral")
     op.drop_table("hub_referral")
     op.drop_index("exchange_quarantine_by_episode", table_name="exchange_quarantine")
     op.drop_table("exchange_quarantine")
@@ -509,12 +570,16 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_course_watch_look_at"), table_name="course_watch")
     op.drop_table("course_watch")
     op.drop_table("data_key")
+    op.drop_index(op.f("ix_contact_attempt_referral_id"), table_name="contact_attempt")
+    op.drop_table("contact_attempt")
     op.drop_index(op.f("ix_consent_answer_patient_id"), table_name="consent_answer")
     op.drop_table("consent_answer")
     op.drop_index(op.f("ix_command_state"), table_name="command")
     op.drop_index(op.f("ix_command_depends_on"), table_name="command")
     op.drop_index("command_by_receipt", table_name="command")
     op.drop_table("command")
+    op.drop_index(op.f("ix_capacity_statement_stated_at"), table_name="capacity_statement")
+    op.drop_table("capacity_statement")
     op.drop_table("audit_root")
     op.drop_index(op.f("ix_audit_record_patient_id"), table_name="audit_record")
     op.drop_index("audit_record_by_action", table_name="audit_record")
@@ -522,6 +587,7 @@ def downgrade() -> None:
     op.drop_table("audit_head")
     op.drop_table("answered_request")
     op.drop_table("alert")
+    op.drop_table("agreement")
     op.drop_index(op.f("ix_access_token_staff_id"), table_name="access_token")
     op.drop_table("access_token")
     # ### end Alembic commands ###

@@ -218,43 +218,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("practice_id"),
     )
     op.create_table(
-        "listing",
-        sa.Column("practice_id", sa.String(), nullable=False),
-        sa.Column("roles", sa.BigInteger(), nullable=False),
-        sa.Column("licence_states", sa.BigInteger(), nullable=False),
-        sa.Column("modalities", sa.BigInteger(), nullable=False),
-        sa.Column("routes", sa.BigInteger(), nullable=False),
-        sa.Column("age_groups", sa.BigInteger(), nullable=False),
-        sa.Column("access", sa.BigInteger(), nullable=False),
-        sa.Column("telehealth", sa.BigInteger(), nullable=False),
-        sa.Column("kap_trained", sa.BigInteger(), nullable=False),
-        sa.Column("payments_medical_evaluation", sa.BigInteger(), nullable=False),
-        sa.Column("payments_dosing_session", sa.BigInteger(), nullable=False),
-        sa.Column("payments_preparation_session", sa.BigInteger(), nullable=False),
-        sa.Column("payments_integration_session", sa.BigInteger(), nullable=False),
-        sa.Column("payments_psychotherapy", sa.BigInteger(), nullable=False),
-        sa.Column("price_medical_evaluation", sa.Integer(), nullable=True),
-        sa.Column("price_dosing_session", sa.Integer(), nullable=True),
-        sa.Column("price_preparation_session", sa.Integer(), nullable=True),
-        sa.Column("price_integration_session", sa.Integer(), nullable=True),
-        sa.Column("price_psychotherapy", sa.Integer(), nullable=True),
-        sa.Column("languages", sa.String(), nullable=False),
-        sa.Column("openings", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("stated_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["practice_id"], ["practice.practice_id"]),
-        sa.PrimaryKeyConstraint("practice_id"),
-    )
-    op.create_table(
-        "next_opening",
-        sa.Column("practice_id", sa.String(), nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("service", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["practice_id"], ["practice.practice_id"]),
-        sa.PrimaryKeyConstraint("practice_id", "number"),
-    )
-    op.create_index("next_opening_at", "next_opening", ["at", "service"], unique=False)
-    op.create_table(
         "practice_sync",
         sa.Column("practice_id", sa.String(), nullable=False),
         sa.Column("last_sync_at", sa.BigInteger(), nullable=False),
@@ -340,6 +303,49 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("episode_id"),
     )
     op.create_table(
+        "listing",
+        sa.Column("practice_id", sa.String(), nullable=False),
+        sa.Column("roles", sa.BigInteger(), nullable=False),
+        sa.Column("licence_states", sa.BigInteger(), nullable=False),
+        sa.Column("modalities", sa.BigInteger(), nullable=False),
+        sa.Column("routes", sa.BigInteger(), nullable=False),
+        sa.Column("age_groups", sa.BigInteger(), nullable=False),
+        sa.Column("access", sa.BigInteger(), nullable=False),
+        sa.Column("telehealth", sa.BigInteger(), nullable=False),
+        sa.Column("kap_trained", sa.BigInteger(), nullable=False),
+        sa.Column("payments_medical_evaluation", sa.BigInteger(), nullable=False),
+        sa.Column("payments_dosing_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_preparation_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_integration_session", sa.BigInteger(), nullable=False),
+        sa.Column("payments_psychotherapy", sa.BigInteger(), nullable=False),
+        sa.Column("price_medical_evaluation", sa.Integer(), nullable=True),
+        sa.Column("price_dosing_session", sa.Integer(), nullable=True),
+        sa.Column("price_preparation_session", sa.Integer(), nullable=True),
+        sa.Column("price_integration_session", sa.Integer(), nullable=True),
+        sa.Column("price_psychotherapy", sa.Integer(), nullable=True),
+        sa.Column("languages", sa.String(), nullable=False),
+        sa.Column("openings", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["practice_id"],
+            ["practice.practice_id"],
+        ),
+        sa.PrimaryKeyConstraint("practice_id"),
+    )
+    op.create_table(
+        "next_opening",
+        sa.Column("practice_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("service", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["practice_id"],
+            ["practice.practice_id"],
+        ),
+        sa.PrimaryKeyConstraint("practice_id", "number"),
+    )
+    op.create_index("next_opening_at", "next_opening", ["at", "service"], unique=False)
+    op.create_table(
         "referral",
         sa.Column("referral_id", sa.String(), nullable=False),
         sa.Column("episode_id", sa.String(), nullable=False),
@@ -363,6 +369,7 @@ def upgrade() -> None:
         sa.Column("last_move_by", sa.String(), server_default="", nullable=False),
         sa.Column("replaces_referral_id", sa.String(), server_default="", nullable=False),
         sa.Column("replaced_by_referral_id", sa.String(), server_default="", nullable=False),
+        sa.Column("continues_referral_id", sa.String(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(
             ["episode_id"],
             ["episode.episode_id"],
@@ -401,6 +408,9 @@ def downgrade() -> None:
     op.drop_index("referral_by_recipient", table_name="referral")
     op.drop_index("referral_by_episode", table_name="referral")
     op.drop_table("referral")
+    op.drop_index("next_opening_at", table_name="next_opening")
+    op.drop_table("next_opening")
+    op.drop_table("listing")
     op.drop_table("episode")
     op.drop_table("sweep")
     op.drop_table("scope")
@@ -411,9 +421,6 @@ def downgrade() -> None:
     op.drop_table("release")
     op.drop_table("referral_move")
     op.drop_table("practice_sync")
-    op.drop_index("next_opening_at", table_name="next_opening")
-    op.drop_table("next_opening")
-    op.drop_table("listing")
     op.drop_table("practice")
     op.drop_table("permission_version")
     op.drop_index("permission_due", table_name="permission")
