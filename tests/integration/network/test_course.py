@@ -69,7 +69,7 @@ def gives(course: SharedCourse, item: str = "dose-1") -> datetime:
     """The dose is cleared, begun and recorded as it should be; when it began."""
     makes_ready(course, item)
     course.juniper.do(dosing.sign_clearance, course.episode_id, item, DOSE)
-    begun = starts(course, item).start.started_at
+    begun: datetime = starts(course, item).start.started_at
     course.waits_until(begun + 3 * HOUR)
     course.records(course.juniper, course.dose(begun))
     return begun

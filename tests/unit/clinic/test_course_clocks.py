@@ -70,7 +70,7 @@ class Under:
 
     def stand(self, item: str) -> str:
         view = self.does(courses.read_course, self.episode_id)
-        return next(each.stand.value for each in view.items if each.item.item == item)
+        return next(str(each.stand) for each in view.items if each.item.item == item)
 
     @property
     def plan(self) -> Plan:

@@ -56,13 +56,14 @@ class Upkeep:
     def step(self) -> bool:
         """True if something was done. Rests a little after the hub was away."""
         now = self._clinic.now()
-        gave = self._look_at_courses(now) or self._reconsider(now)
+        gave = self._reconsider(now)
         if not _is_within(LOOK_EVERY, self._looked_at, now):
             # Before the hub is asked anything: one that drops rows would else only have to refuse to answer.
             self._looked_at = now
             self._looked_up_to = self._clinic.db.run(self._look_for_overdue_receipts)
             self._clinic.db.run(lambda tx: look_at_clocks(tx, self._clinic, self._clinic.remind_before))
             move_on(self._clinic)
+        gave = self._look_at_courses(now) or gave
         if self._rest_until is not None and timedelta(0) < self._rest_until - now <= TRY_AGAIN_AFTER:
             return gave
         try:
