@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.care_examples import a_phq9
-from support.network import Network, Referred, SimulatedClinic
+from support.network import DATABASE_OF, Network, Referred, SimulatedClinic
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import (
     Appointment,
@@ -30,8 +30,8 @@ from tandem_platform.errors import Refusal
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
+def network(tmp_path: Path, database_of: DATABASE_OF) -> Iterator[Network]:
+    made = Network(tmp_path, database_of)
     yield made
     made.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.network import Network, Referred, SimulatedClinic
+from support.network import DATABASE_OF, Network, Referred, SimulatedClinic
 from tandem_clinic.domain.staff import Role, Staff
 from tandem_clinic.store import staff, worklist
 from tandem_clinic.store.refusals import NotKnown
@@ -16,8 +16,8 @@ from tandem_platform.errors import Refusal
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path)
+def network(tmp_path: Path, database_of: DATABASE_OF) -> Iterator[Network]:
+    made = Network(tmp_path, database_of)
     yield made
     made.close()
 
