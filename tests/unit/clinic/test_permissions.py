@@ -9,10 +9,12 @@ from support.clinics import PARTNERSHIP, RIVERBEND, AClinic, a_clinic, a_form, a
 from support.sealing import NOON
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import Dose, DosingSession, Drug, Place, Representative, Route
+from tandem_care.permission import Rule
 from tandem_clinic.domain.consent import ConsentForm, Signer, TreatmentRelationship, VerbalAttestation
 from tandem_clinic.domain.refusals import ContentInvalid, TooSoonAfterDosing
 from tandem_clinic.domain.staff import NotYourRole, Role
-from tandem_clinic.store import entries, partners, permissions
+from tandem_clinic.store import entries, episodes, partners, permissions
+from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.permissions import (
     Terms,
@@ -26,6 +28,7 @@ from tandem_clinic.usecases.permissions import (
     terms_from,
 )
 from tandem_clinic.usecases.referrals import request_referral
+from tandem_clinic.usecases.sharing import outlook
 from tandem_platform.errors import Refusal
 from tandem_platform.sealing.entries import has_wrap_for
 
@@ -273,3 +276,40 @@ def test_a_permission_that_is_over_needs_no_hold(course):
     with pytest.raises(Refusal) as refused, course.clinic.db.transaction() as tx:
         hold_permission(tx, course.clinic.clinic, course.clinic.clinician, permission_id)
     assert refused.value.reason == "PERMISSION_OVER"
+
+
+class TestKeepingOneRecordBack:
+    def kept_back(self, course: Course) -> tuple[str, str]:
+        """Of two summaries the id of the one that the patient keeps back, and of the denial."""
+        with course.clinic.db.transaction() as tx:
+            made = record_entry(
+                tx, course.clinic.clinic, course.clinic.clinician, course.patient_id, a_summary()
+            )
+        terms = Terms(SUMMARIES.categories, record_ids=frozenset({made.record_id}))
+        return made.entry_ids[0], course.denies(terms)
+
+    def test_it_takes_back_the_wrap_of_that_record_and_of_no_other(self, juniper) -> None:
+        course = Course(juniper)
+        course.grants()
+        entry_id, permission_id = self.kept_back(course)
+        with juniper.db.reading() as tx:
+            found = entries.sealed(tx, entry_id)
+            assert permissions.get(tx, permission_id).entry_ids == (entry_id,)
+        assert found is not None
+        assert not found[1].partner_wrapped
+        with juniper.db.reading() as tx:
+            episode = episodes.get(tx, course.episode_id)
+            view = outlook(tx, juniper.clinic, episode)
+        asked = (Category.PROGRESS_SUMMARY, (), juniper.clinic.now())
+        assert view.decide(*asked, item=entry_id).rule is Rule.ITEM_KEPT_BACK
+        assert view.decide(*asked, item="ent_another").permitted
+
+    def test_a_permit_cannot_name_records_because_its_recipient_is_told_of_it(self, juniper) -> None:
+        course = Course(juniper)
+        with pytest.raises(ContentInvalid, match="denial"):
+            course.grants(Terms(SUMMARIES.categories, record_ids=frozenset({"rec_any"})))
+
+    def test_a_record_of_somebody_else_is_not_known(self, juniper) -> None:
+        course = Course(juniper)
+        with pytest.raises(NotKnown):
+            course.denies(Terms(SUMMARIES.categories, record_ids=frozenset({"rec_any"})))

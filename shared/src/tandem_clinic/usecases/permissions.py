@@ -61,6 +61,8 @@ class Terms:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     history_from: datetime | None = None
+    record_ids: frozenset[str] = frozenset()
+    """Of a denial: the records that it keeps back, with what amends them, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class Explanation:
     permission_version: int
 
 
-def terms_from(codes: Iterable[str], purpose: str, **times: datetime | None) -> Terms:
+def terms_from(
+    codes: Iterable[str], purpose: str, *, record_ids: Iterable[str] = (), **times: datetime | None
+) -> Terms:
     try:
         categories = frozenset(category_of(code, "categories") for code in codes)
         if not categories:
@@ -93,7 +97,7 @@ def terms_from(codes: Iterable[str], purpose: str, **times: datetime | None) -> 
             raise Invalid("purpose", f"must be one of {', '.join(Purpose)}")
     except Invalid as fault:
         raise ContentInvalid(fault) from None
-    return Terms(categories, Purpose(purpose), **times)
+    return Terms(categories, Purpose(purpose), record_ids=frozenset(record_ids), **times)
 
 
 def evidence_from(basis: str, fields: Mapping[str, Any]) -> Evidence:
@@ -242,7 +246,10 @@ def explain_entry(clinic: Clinic, by: Staff, entry_id: str) -> Explanation:
             raise NotKnown("entry", "entry_id")
         record = entries.own(tx, clinic.vault, found[1].record_id)
         episode = episodes.get(tx, found[1].episode_id)
-        decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
+        item = found[0].labels.amends_entry_id or entry_id
+        decision = own_view(
+            tx, clinic, episode, record.category, record.derived_from, record.authored_at, item
+        )
     decided = _decided_by_hub(clinic, entry_id)
     return Explanation(
         entry_id,
@@ -299,6 +306,7 @@ def write_permission(
         evidence_hash=consent.hash_of(kept),
         recorded_by=by.staff_id,
         changed_at=now,
+        entry_ids=_kept_back(tx, clinic, episode, terms, effect),
     )
     try:
         record.to_rule()
@@ -307,6 +315,33 @@ def write_permission(
     key = episode.patient_id or episode.episode_id
     permissions.add(tx, record, clinic.vault.encrypt(tx, kept, _EVIDENCE, record.permission_id, key))
     return record
+
+
+def _kept_back(
+    tx: Transaction, clinic: Clinic, episode: Episode, terms: Terms, effect: Effect
+) -> tuple[str, ...]:
+    """The ids that the named records have in the episode, and those of all that amends them."""
+    if not terms.record_ids:
+        return ()
+    if effect is Effect.PERMIT:
+        raise ContentInvalid(
+            Invalid("record_ids", "are what a denial keeps back; leave them out, or set the effect to deny")
+        )
+    wanted = set(terms.record_ids)
+    own = entries.own_of_patient(tx, clinic.vault, episode.patient_id or "")
+    if wanted - {each.record_id for each in own}:
+        raise NotKnown("entry", "record_ids")
+    while more := {each.record_id for each in own if each.amends_record_id in wanted} - wanted:
+        wanted |= more
+    found = [
+        sealing.entry_id
+        for record_id in sorted(wanted)
+        for sealing in entries.sealings_of_record(tx, record_id)
+        if sealing.episode_id == episode.episode_id
+    ]
+    if not found:
+        raise ContentInvalid(Invalid("record_ids", "name nothing that was sealed for this episode"))
+    return tuple(sorted(found))
 
 
 def _check_signer(tx: Transaction, clinic: Clinic, episode: Episode, form: ConsentForm) -> None:
@@ -367,6 +402,7 @@ def to_message(record: PermissionRecord, terms: Terms) -> PermissionMessage:
         basis=words.basis_number(record.basis),
         effect=words.effect_number(record.effect),
         evidence_hash=record.evidence_hash,
+        entry_ids=record.entry_ids,
     )
     put_time(message, "starts_at", terms.starts_at)
     put_time(message, "ends_at", terms.ends_at)
