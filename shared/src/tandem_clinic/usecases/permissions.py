@@ -15,10 +15,19 @@ from tandem.consent.v1.consent_pb2 import (
     RevokeConsentRequest,
 )
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
-from tandem_care.categories import TREATMENT_RELATIONSHIP, Basis, Category, Effect, Purpose, category_of
+from tandem_care.categories import (
+    PART2,
+    TREATMENT_RELATIONSHIP,
+    Basis,
+    Category,
+    Effect,
+    Purpose,
+    category_of,
+)
 from tandem_care.entry_kinds import DosingSession, from_json
 from tandem_care.errors import Invalid
 from tandem_care.law.signers import acts_for
+from tandem_care.local_time import end_of
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain import consent
 from tandem_clinic.domain.consent import (
@@ -288,6 +297,9 @@ def write_permission(
     now = clinic.now()
     basis = consent.basis_of(evidence)
     _check_basis(tx, clinic, episode, terms, evidence, basis, effect)
+    ends_at = terms.ends_at
+    if effect is Effect.PERMIT and isinstance(evidence, ConsentForm):
+        ends_at = _within_authority(tx, clinic, episode, evidence, terms.ends_at)
     kept = consent.document(evidence)
     record = PermissionRecord(
         permission_id=new_id("perm"),
@@ -301,7 +313,7 @@ def write_permission(
         effect=effect,
         state="active",
         starts_at=terms.starts_at or now,
-        ends_at=terms.ends_at,
+        ends_at=ends_at,
         history_from=terms.history_from,
         evidence_hash=consent.hash_of(kept),
         recorded_by=by.staff_id,
@@ -356,6 +368,22 @@ def _check_signer(tx: Transaction, clinic: Clinic, episode: Episode, form: Conse
         )
 
 
+def _within_authority(
+    tx: Transaction, clinic: Clinic, episode: Episode, form: ConsentForm, ends_at: datetime | None
+) -> datetime | None:
+    """When a permission ends that a representative signed: no later than their authority, after which the patient decides."""
+    if form.signer is not Signer.REPRESENTATIVE or episode.patient_id is None:
+        return ends_at
+    identity = patients.get(tx, clinic.vault, episode.patient_id).identity
+    if identity.representative is None or identity.representative.valid_until is None:
+        return ends_at
+    until = end_of(identity.representative.valid_until, identity.time_zone)
+    if until <= clinic.now():
+        fault = Invalid("signer", "may no longer decide: their authority has ended; ask the patient")
+        raise ContentInvalid(fault, "evidence")
+    return until if ends_at is None else min(ends_at, until)
+
+
 def _check_basis(
     tx: Transaction,
     clinic: Clinic,
@@ -372,6 +400,14 @@ def _check_basis(
                 _check_signer(tx, clinic, episode, evidence)
             except Invalid as fault:
                 raise fault.inside("evidence") from None
+        if (
+            basis is Basis.VERBAL
+            and effect is Effect.PERMIT
+            and (clinic.part2_program or not PART2.isdisjoint(terms.categories))
+        ):
+            raise Invalid(
+                "basis", "must be written for records of substance use (42 CFR 2.31(a)); ask for a signature"
+            )
         if basis is Basis.TREATMENT_RELATIONSHIP and effect is Effect.PERMIT:
             partnership = partners.get(tx, episode.partnership_id)
             if not (clinic.allows_treatment_basis and partnership.partner_allows_treatment_basis):
@@ -405,7 +441,7 @@ def to_message(record: PermissionRecord, terms: Terms) -> PermissionMessage:
         entry_ids=record.entry_ids,
     )
     put_time(message, "starts_at", terms.starts_at)
-    put_time(message, "ends_at", terms.ends_at)
+    put_time(message, "ends_at", record.ends_at)
     put_time(message, "history_from", terms.history_from)
     return message
 
