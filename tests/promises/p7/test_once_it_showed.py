@@ -22,6 +22,7 @@ from promises.p7.world import (
 from support.observation import first_difference
 from tandem.exchange.v1.exchange_pb2 import LateWrap, RowBody, SealedEntry
 from tandem_care.categories import Category
+from tandem_platform.rpc import words
 from tandem_platform.sealing.entries import wrap_for
 
 Act = Callable[[World], None]
@@ -60,6 +61,16 @@ def commands(name: str, **fields: Any) -> Act:
 
 def denies(episode: str, category: Category, **times: Any) -> Act:
     permission = a_permission(episode, JUNIPER, RIVERBEND, {category}, "once", deny=True, **times)
+    return commands("DenyConsent", permission=permission)
+
+
+def keeps_back(*entries: SealedEntry, **times: Any) -> Act:
+    labels = entries[0].labels
+    category = Category(words.category_code(labels.category))
+    permission = a_permission(
+        labels.episode_id, JUNIPER, RIVERBEND, {category}, "kept back", deny=True, **times
+    )
+    permission.entry_ids.extend(each.labels.entry_id for each in entries)
     return commands("DenyConsent", permission=permission)
 
 
@@ -136,6 +147,34 @@ def test_a_denial_takes_back_what_it_forbids_and_what_amends_it(
     assert [row["void_reason"] for row in rows_read(seen) if "void_reason" in row] == ["withdrawn"] * 3
     (notice,) = [body["permission_revoked"] for body in bodies(seen) if "permission_revoked" in body]
     assert notice["voided_entry_ids"] == [each.labels.entry_id for each in (homework, derived, amendment)]
+    assert "permission_id" not in notice
+
+
+def test_an_entry_that_is_kept_back_by_itself_is_as_if_it_had_never_been(
+    copies: Copies, entry: Callable[..., SealedEntry]
+) -> None:
+    """Its category is permitted, its wrap is there, and so is what amends it."""
+    first, kept, last = (entry(FIRST, Category.SCALE_SCORE) for _ in range(3))
+    amendment = entry(FIRST, Category.SCALE_SCORE, amends=kept.labels.entry_id)
+    without = played(copies, ALL, writes(first), writes(last), looks)
+    with_it = played(copies, ALL, keeps_back(kept), writes(first, kept), writes(amendment, last), looks)
+    assert released(with_it) == [first.labels.entry_id, last.labels.entry_id]
+    assert first_difference(without, with_it) is None
+
+
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_keeping_one_entry_back_takes_back_that_entry_and_what_amends_it(
+    copies: Copies, prepared: Prepared, entry: Callable[..., SealedEntry], seconds: int
+) -> None:
+    kept, other = entry(FIRST, Category.SCALE_SCORE), entry(FIRST, Category.SCALE_SCORE)
+    amendment = entry(FIRST, Category.SCALE_SCORE, amends=kept.labels.entry_id)
+    denial = keeps_back(kept, starts_at=prepared.at + timedelta(seconds=2 + seconds))
+    seen = played(
+        copies, ALL, writes(kept, other, amendment), denial, lambda world: world.advances(10), looks
+    )
+    assert released(seen) == [other.labels.entry_id]
+    (notice,) = [body["permission_revoked"] for body in bodies(seen) if "permission_revoked" in body]
+    assert notice["voided_entry_ids"] == [kept.labels.entry_id, amendment.labels.entry_id]
     assert "permission_id" not in notice
 
 

@@ -1,18 +1,22 @@
 """What a clinic asks of a patient before it discloses, and what it does when the answer changes."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from support.clinics import PARTNERSHIP, RIVERBEND, AClinic, a_clinic, a_form, a_summary, an_identity
 from support.sealing import NOON
+from tandem.consent.v1.consent_pb2 import GrantConsentRequest
 from tandem_care.categories import Category
 from tandem_care.entry_kinds import Dose, DosingSession, Drug, Place, Representative, Route
+from tandem_care.permission import Rule
 from tandem_clinic.domain.consent import ConsentForm, Signer, TreatmentRelationship, VerbalAttestation
 from tandem_clinic.domain.refusals import ContentInvalid, TooSoonAfterDosing
 from tandem_clinic.domain.staff import NotYourRole, Role
-from tandem_clinic.store import entries, partners, permissions
+from tandem_clinic.hub import journal
+from tandem_clinic.store import entries, episodes, partners, permissions
+from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.permissions import (
     Terms,
@@ -26,6 +30,7 @@ from tandem_clinic.usecases.permissions import (
     terms_from,
 )
 from tandem_clinic.usecases.referrals import request_referral
+from tandem_clinic.usecases.sharing import outlook
 from tandem_platform.errors import Refusal
 from tandem_platform.sealing.entries import has_wrap_for
 
@@ -215,7 +220,33 @@ def test_a_representative_signs_within_their_authority_only(juniper):
     form = a_form(signer=Signer.REPRESENTATIVE, authority="Parent of a minor")
     with pytest.raises(ContentInvalid):
         course.grants(evidence=form)
-    course.grants(evidence=a_form(**{**_fields(form), "signed_on": date(2026, 1, 15)}))
+    with pytest.raises(ContentInvalid) as refused:
+        course.grants(evidence=a_form(**{**_fields(form), "signed_on": date(2026, 1, 15)}))
+    assert refused.value.field == "evidence.signer"
+
+
+def test_what_a_representative_signed_ends_with_their_authority(juniper):
+    guardian = Representative(
+        name="Ada Okafor",
+        relation="mother",
+        authority="Parent of a minor",
+        valid_from=date(2010, 1, 1),
+        valid_until=date(2026, 5, 1),
+    )
+    course = Course(juniper, representative=guardian)
+    form = a_form(signer=Signer.REPRESENTATIVE, authority="Parent of a minor")
+    patients_midnight = datetime(2026, 5, 2, 5, tzinfo=UTC)
+    for wanted, kept in (
+        (None, patients_midnight),
+        (patients_midnight + timedelta(days=90), patients_midnight),
+        (NOON + timedelta(days=1), NOON + timedelta(days=1)),
+    ):
+        dated = a_form(**{**_fields(form), "expiry": "When the authority ends"})
+        permission_id = course.grants(Terms(SUMMARIES.categories, ends_at=wanted), dated)
+        with juniper.db.reading() as tx:
+            assert permissions.get(tx, permission_id).ends_at == kept
+            sent = GrantConsentRequest.FromString(journal.listed(tx)[0].body)
+        assert sent.permission.ends_at.ToDatetime(UTC) == kept
 
 
 def _fields(form: ConsentForm) -> dict[str, Any]:
@@ -240,6 +271,17 @@ def test_a_part_2_programme_needs_the_patients_own_word_and_labels_what_it_sends
     assert all(body.entry.labels.part2 for body in clinic.uplink() if body.HasField("entry"))
     with pytest.raises(ContentInvalid):
         course.grants(evidence=TreatmentRelationship(stated_by="Dr Hale"))
+
+
+def test_a_word_is_not_enough_for_records_of_substance_use(tmp_path, juniper):
+    for course, categories in (
+        (Course(juniper), frozenset({Category.PROGRESS_SUMMARY, Category.SUBSTANCE_USE})),
+        (Course(a_clinic(tmp_path / "part2", part2_program=True)), SUMMARIES.categories),
+    ):
+        with pytest.raises(ContentInvalid) as refused:
+            course.grants(Terms(categories), SAID)
+        assert refused.value.field == "basis"
+        course.denies(Terms(categories))
 
 
 def test_what_is_never_carried_cannot_be_permitted():
@@ -273,3 +315,40 @@ def test_a_permission_that_is_over_needs_no_hold(course):
     with pytest.raises(Refusal) as refused, course.clinic.db.transaction() as tx:
         hold_permission(tx, course.clinic.clinic, course.clinic.clinician, permission_id)
     assert refused.value.reason == "PERMISSION_OVER"
+
+
+class TestKeepingOneRecordBack:
+    def kept_back(self, course: Course) -> tuple[str, str]:
+        """Of two summaries the id of the one that the patient keeps back, and of the denial."""
+        with course.clinic.db.transaction() as tx:
+            made = record_entry(
+                tx, course.clinic.clinic, course.clinic.clinician, course.patient_id, a_summary()
+            )
+        terms = Terms(SUMMARIES.categories, record_ids=frozenset({made.record_id}))
+        return made.entry_ids[0], course.denies(terms)
+
+    def test_it_takes_back_the_wrap_of_that_record_and_of_no_other(self, juniper) -> None:
+        course = Course(juniper)
+        course.grants()
+        entry_id, permission_id = self.kept_back(course)
+        with juniper.db.reading() as tx:
+            found = entries.sealed(tx, entry_id)
+            assert permissions.get(tx, permission_id).entry_ids == (entry_id,)
+        assert found is not None
+        assert not found[1].partner_wrapped
+        with juniper.db.reading() as tx:
+            episode = episodes.get(tx, course.episode_id)
+            view = outlook(tx, juniper.clinic, episode)
+        asked = (Category.PROGRESS_SUMMARY, (), juniper.clinic.now())
+        assert view.decide(*asked, item=entry_id).rule is Rule.ITEM_KEPT_BACK
+        assert view.decide(*asked, item="ent_another").permitted
+
+    def test_a_permit_cannot_name_records_because_its_recipient_is_told_of_it(self, juniper) -> None:
+        course = Course(juniper)
+        with pytest.raises(ContentInvalid, match="denial"):
+            course.grants(Terms(SUMMARIES.categories, record_ids=frozenset({"rec_any"})))
+
+    def test_a_record_of_somebody_else_is_not_known(self, juniper) -> None:
+        course = Course(juniper)
+        with pytest.raises(NotKnown):
+            course.denies(Terms(SUMMARIES.categories, record_ids=frozenset({"rec_any"})))

@@ -138,15 +138,20 @@ class Upkeep:
             return False
         view = outlook(tx, self._clinic, episode)
         asked = (record.category, record.derived_from, record.authored_at)
-        known = _permitting(tx, view.decide(*asked))
+        item = self._named_as(tx, sealing.entry_id)
+        known = _permitting(tx, view.decide(*asked, item=item))
         if known is not None:
             return known.changed_at <= now - RECEIPT_EXPECTED_WITHIN
         ends = [
             rule.ends_at for rule in view.rules if rule.ends_at and sealing.sealed_at < rule.ends_at <= now
         ]
         in_its_time = replace(view, rules=[_by_its_times(rule) for rule in view.rules])
-        ended = [_permitting(tx, in_its_time.decide(*asked, at=end - _MOMENT)) for end in ends]
+        ended = [_permitting(tx, in_its_time.decide(*asked, at=end - _MOMENT, item=item)) for end in ends]
         return any(each and each.starts_at <= now - RECEIPT_EXPECTED_WITHIN for each in ended)
+
+    def _named_as(self, tx: Transaction, entry_id: str) -> str:
+        found = entries.sealed(tx, entry_id)
+        return (found[0].labels.amends_entry_id if found else "") or entry_id
 
     def _keys_are_usable(self, tx: Transaction, episode: Episode, now: datetime) -> bool:
         pins = partners.Pins(tx, self._clinic.clock)

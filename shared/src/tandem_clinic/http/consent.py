@@ -37,6 +37,7 @@ def ask_permission(body: dict[str, Any]) -> Answer:
         starts_at=body["starts_at"],
         ends_at=body["ends_at"],
         history_from=body["history_from"],
+        record_ids=body["record_ids"],
     )
     evidence = permissions.evidence_from(body["basis"], body["evidence"])
 

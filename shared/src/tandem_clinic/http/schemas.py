@@ -185,6 +185,12 @@ class AskPermission(Strict):
     ends_at = Moment(load_default=None, allow_none=True)
     history_from = Moment(load_default=None, allow_none=True)
     reason_after_dosing = Text(500, load_default="")
+    record_ids = fields.List(
+        an_id(),
+        load_default=list,
+        validate=validate.Length(max=100),
+        metadata={"description": "Of a denial: the records that alone are kept back, with what amends them"},
+    )
 
 
 class PermissionAnswer(Loose):
@@ -194,6 +200,9 @@ class PermissionAnswer(Loose):
     discloser_practice_id = fields.String()
     recipient_practice_id = fields.String()
     categories = fields.List(fields.String())
+    entry_ids = fields.List(
+        fields.String(), metadata={"description": "What a denial keeps back where that is not its categories"}
+    )
     purpose = fields.String()
     basis = fields.String()
     effect = fields.String()

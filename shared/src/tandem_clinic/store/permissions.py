@@ -37,6 +37,8 @@ class PermissionRecord:
     recorded_by: str
     changed_at: datetime
     acknowledged_at: datetime | None = None
+    entry_ids: tuple[str, ...] = ()
+    """What a denial forbids where that is not its categories."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -57,6 +59,7 @@ class PermissionRecord:
             starts_at=self.starts_at,
             ends_at=self.ends_at,
             history_from=self.history_from,
+            items=frozenset(self.entry_ids),
             # The hub's "pending" is an active permission whose start lies ahead.
             state=PermissionState.ACTIVE if self.state == "pending" else PermissionState(self.state),
         )
@@ -73,12 +76,14 @@ _OF_EPISODES = (
 def _record(row: Row[Any]) -> PermissionRecord:
     values = dict(row._mapping)
     values["categories"] = tuple(values["categories"])
+    values["entry_ids"] = tuple(values["entry_ids"])
     return PermissionRecord(**values)
 
 
 def _values(record: PermissionRecord) -> dict[str, Any]:
     values = {name: getattr(record, name) for name in PermissionRecord.__slots__}
     values["categories"] = list(record.categories)
+    values["entry_ids"] = list(record.entry_ids)
     return values
 
 

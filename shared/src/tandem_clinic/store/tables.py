@@ -216,6 +216,8 @@ permission = Table(
     Column("discloser_practice_id", String, nullable=False),
     Column("recipient_practice_id", String, nullable=False),
     Column("categories", JSON, nullable=False),
+    # The entries that a denial forbids, and nothing else.
+    Column("entry_ids", JSON, nullable=False),
     Column("purpose", String, nullable=False),
     Column("basis", String, nullable=False),
     Column("effect", String, nullable=False),

@@ -129,6 +129,7 @@ def permission_changed(tx: Transaction, clinic: Clinic, told: PermissionChanged)
                 evidence_hash=b"",
                 recorded_by="",
                 changed_at=now,
+                entry_ids=tuple(told.entry_ids),
             ),
         )
     elif not journal.queued(tx, subject_id=told.permission_id):

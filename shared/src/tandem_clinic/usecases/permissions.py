@@ -15,10 +15,19 @@ from tandem.consent.v1.consent_pb2 import (
     RevokeConsentRequest,
 )
 from tandem.consent.v1.consent_pb2 import Permission as PermissionMessage
-from tandem_care.categories import TREATMENT_RELATIONSHIP, Basis, Category, Effect, Purpose, category_of
+from tandem_care.categories import (
+    PART2,
+    TREATMENT_RELATIONSHIP,
+    Basis,
+    Category,
+    Effect,
+    Purpose,
+    category_of,
+)
 from tandem_care.entry_kinds import DosingSession, from_json
 from tandem_care.errors import Invalid
 from tandem_care.law.signers import acts_for
+from tandem_care.local_time import end_of
 from tandem_clinic.clinic import Clinic
 from tandem_clinic.domain import consent
 from tandem_clinic.domain.consent import (
@@ -61,6 +70,8 @@ class Terms:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     history_from: datetime | None = None
+    record_ids: frozenset[str] = frozenset()
+    """Of a denial: the records that it keeps back, with what amends them, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,9 @@ class Explanation:
     permission_version: int
 
 
-def terms_from(codes: Iterable[str], purpose: str, **times: datetime | None) -> Terms:
+def terms_from(
+    codes: Iterable[str], purpose: str, *, record_ids: Iterable[str] = (), **times: datetime | None
+) -> Terms:
     try:
         categories = frozenset(category_of(code, "categories") for code in codes)
         if not categories:
@@ -93,7 +106,7 @@ def terms_from(codes: Iterable[str], purpose: str, **times: datetime | None) -> 
             raise Invalid("purpose", f"must be one of {', '.join(Purpose)}")
     except Invalid as fault:
         raise ContentInvalid(fault) from None
-    return Terms(categories, Purpose(purpose), **times)
+    return Terms(categories, Purpose(purpose), record_ids=frozenset(record_ids), **times)
 
 
 def evidence_from(basis: str, fields: Mapping[str, Any]) -> Evidence:
@@ -242,7 +255,10 @@ def explain_entry(clinic: Clinic, by: Staff, entry_id: str) -> Explanation:
             raise NotKnown("entry", "entry_id")
         record = entries.own(tx, clinic.vault, found[1].record_id)
         episode = episodes.get(tx, found[1].episode_id)
-        decision = own_view(tx, clinic, episode, record.category, record.derived_from, record.authored_at)
+        item = found[0].labels.amends_entry_id or entry_id
+        decision = own_view(
+            tx, clinic, episode, record.category, record.derived_from, record.authored_at, item
+        )
     decided = _decided_by_hub(clinic, entry_id)
     return Explanation(
         entry_id,
@@ -281,6 +297,9 @@ def write_permission(
     now = clinic.now()
     basis = consent.basis_of(evidence)
     _check_basis(tx, clinic, episode, terms, evidence, basis, effect)
+    ends_at = terms.ends_at
+    if effect is Effect.PERMIT and isinstance(evidence, ConsentForm):
+        ends_at = _within_authority(tx, clinic, episode, evidence, terms.ends_at)
     kept = consent.document(evidence)
     record = PermissionRecord(
         permission_id=new_id("perm"),
@@ -294,11 +313,12 @@ def write_permission(
         effect=effect,
         state="active",
         starts_at=terms.starts_at or now,
-        ends_at=terms.ends_at,
+        ends_at=ends_at,
         history_from=terms.history_from,
         evidence_hash=consent.hash_of(kept),
         recorded_by=by.staff_id,
         changed_at=now,
+        entry_ids=_kept_back(tx, clinic, episode, terms, effect),
     )
     try:
         record.to_rule()
@@ -307,6 +327,33 @@ def write_permission(
     key = episode.patient_id or episode.episode_id
     permissions.add(tx, record, clinic.vault.encrypt(tx, kept, _EVIDENCE, record.permission_id, key))
     return record
+
+
+def _kept_back(
+    tx: Transaction, clinic: Clinic, episode: Episode, terms: Terms, effect: Effect
+) -> tuple[str, ...]:
+    """The ids that the named records have in the episode, and those of all that amends them."""
+    if not terms.record_ids:
+        return ()
+    if effect is Effect.PERMIT:
+        raise ContentInvalid(
+            Invalid("record_ids", "are what a denial keeps back; leave them out, or set the effect to deny")
+        )
+    wanted = set(terms.record_ids)
+    own = entries.own_of_patient(tx, clinic.vault, episode.patient_id or "")
+    if wanted - {each.record_id for each in own}:
+        raise NotKnown("entry", "record_ids")
+    while more := {each.record_id for each in own if each.amends_record_id in wanted} - wanted:
+        wanted |= more
+    found = [
+        sealing.entry_id
+        for record_id in sorted(wanted)
+        for sealing in entries.sealings_of_record(tx, record_id)
+        if sealing.episode_id == episode.episode_id
+    ]
+    if not found:
+        raise ContentInvalid(Invalid("record_ids", "name nothing that was sealed for this episode"))
+    return tuple(sorted(found))
 
 
 def _check_signer(tx: Transaction, clinic: Clinic, episode: Episode, form: ConsentForm) -> None:
@@ -319,6 +366,22 @@ def _check_signer(tx: Transaction, clinic: Clinic, episode: Episode, form: Conse
             "signer",
             "the patient's record names no representative with authority on that day; record one first",
         )
+
+
+def _within_authority(
+    tx: Transaction, clinic: Clinic, episode: Episode, form: ConsentForm, ends_at: datetime | None
+) -> datetime | None:
+    """When a permission ends that a representative signed: no later than their authority, after which the patient decides."""
+    if form.signer is not Signer.REPRESENTATIVE or episode.patient_id is None:
+        return ends_at
+    identity = patients.get(tx, clinic.vault, episode.patient_id).identity
+    if identity.representative is None or identity.representative.valid_until is None:
+        return ends_at
+    until = end_of(identity.representative.valid_until, identity.time_zone)
+    if until <= clinic.now():
+        fault = Invalid("signer", "may no longer decide: their authority has ended; ask the patient")
+        raise ContentInvalid(fault, "evidence")
+    return until if ends_at is None else min(ends_at, until)
 
 
 def _check_basis(
@@ -337,6 +400,14 @@ def _check_basis(
                 _check_signer(tx, clinic, episode, evidence)
             except Invalid as fault:
                 raise fault.inside("evidence") from None
+        if (
+            basis is Basis.VERBAL
+            and effect is Effect.PERMIT
+            and (clinic.part2_program or not PART2.isdisjoint(terms.categories))
+        ):
+            raise Invalid(
+                "basis", "must be written for records of substance use (42 CFR 2.31(a)); ask for a signature"
+            )
         if basis is Basis.TREATMENT_RELATIONSHIP and effect is Effect.PERMIT:
             partnership = partners.get(tx, episode.partnership_id)
             if not (clinic.allows_treatment_basis and partnership.partner_allows_treatment_basis):
@@ -367,9 +438,10 @@ def to_message(record: PermissionRecord, terms: Terms) -> PermissionMessage:
         basis=words.basis_number(record.basis),
         effect=words.effect_number(record.effect),
         evidence_hash=record.evidence_hash,
+        entry_ids=record.entry_ids,
     )
     put_time(message, "starts_at", terms.starts_at)
-    put_time(message, "ends_at", terms.ends_at)
+    put_time(message, "ends_at", record.ends_at)
     put_time(message, "history_from", terms.history_from)
     return message
 

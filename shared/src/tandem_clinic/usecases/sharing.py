@@ -51,8 +51,13 @@ class Outlook:
         derived_from: Iterable[str],
         authored_at: datetime,
         at: datetime | None = None,
+        *,
+        item: str = "",
     ) -> Decision:
-        """Whether this clinic itself would disclose an entry to the episode's partner now, or at another time. The hub decides again."""
+        """Whether this clinic itself would disclose an entry to the episode's partner now, or at another time. The hub decides again.
+
+        ``item`` is its id in the episode, or the id of what it amends: an amendment goes where that goes.
+        """
         question = Question(
             discloser=self.clinic.practice_id,
             recipient=self.episode.partner_practice_id,
@@ -63,6 +68,7 @@ class Outlook:
             now=at or self.clinic.now(),
             purpose=Purpose.TREATMENT,
             part2=self.clinic.part2_program,
+            item=item,
         )
         return decide(
             self.rules,
@@ -119,9 +125,10 @@ def own_view(
     category: str,
     derived_from: Iterable[str],
     authored_at: datetime,
+    item: str,
 ) -> Decision:
     """As `Outlook.decide`, for a single entry."""
-    return outlook(tx, clinic, episode).decide(category, derived_from, authored_at)
+    return outlook(tx, clinic, episode).decide(category, derived_from, authored_at, item=item)
 
 
 def seal_for(
@@ -144,7 +151,9 @@ def seal_for(
         part2=entry.part2,
     )
     labels.authored_at.FromDatetime(entry.authored_at)
-    decision = view.decide(entry.category, entry.derived_from, entry.authored_at)
+    decision = view.decide(
+        entry.category, entry.derived_from, entry.authored_at, item=amends_entry_id or labels.entry_id
+    )
     partner = view.to_wrap_for(entry, decision)
     return NewSealing(
         sealed=seal(labels, entry.content, clinic.keys, partner),

@@ -62,7 +62,8 @@ def _give(tx: Transaction, clinic: Clinic, entry_id: str, room: int) -> str:
     episode = episodes.get(tx, found[1].episode_id, lock="shared")
     record = entries.own(tx, clinic.vault, found[1].record_id)
     view = outlook(tx, clinic, episode)
-    decision = view.decide(record.category, record.derived_from, record.authored_at)
+    item = found[0].labels.amends_entry_id or entry_id
+    decision = view.decide(record.category, record.derived_from, record.authored_at, item=item)
     if not decision.permitted:
         return decision.rule
     if view.withholding:

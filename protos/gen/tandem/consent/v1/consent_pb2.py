@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tandem.common.v1 import common_pb2 as tandem_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/consent/v1/consent.proto\x12\x11tandem.consent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/common.proto\"\xbc\x04\n\nPermission\x12\x1b\n\rpermission_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x18\n\nepisode_id\x18\x03 \x01(\tB\x04\x88\xe7\x18\x01\x12#\n\x15\x64iscloser_practice_id\x18\x04 \x01(\tB\x04\x88\xe7\x18\x01\x12#\n\x15recipient_practice_id\x18\x05 \x01(\tB\x04\x88\xe7\x18\x01\x12.\n\ncategories\x18\x06 \x03(\x0e\x32\x1a.tandem.common.v1.Category\x12*\n\x07purpose\x18\x07 \x01(\x0e\x32\x19.tandem.common.v1.Purpose\x12&\n\x05\x62\x61sis\x18\x08 \x01(\x0e\x32\x17.tandem.common.v1.Basis\x12(\n\x06\x65\x66\x66\x65\x63t\x18\t \x01(\x0e\x32\x18.tandem.common.v1.Effect\x12\x13\n\x05state\x18\n \x01(\tB\x04\x88\xe7\x18\x02\x12-\n\tstarts_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0chistory_from\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\revidence_hash\x18\x0e \x01(\x0c\x42\x04\x88\xe7\x18\x05\x12.\n\nchanged_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x13GrantConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"|\n\x14GrantConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"a\n\x12\x44\x65nyConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"\x8b\x01\n\x13\x44\x65nyConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"M\n\x14RevokeConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1b\n\rpermission_id\x18\x02 \x01(\tB\x04\x88\xe7\x18\x01\"\x8d\x01\n\x15RevokeConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"K\n\x12HoldConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1b\n\rpermission_id\x18\x02 \x01(\tB\x04\x88\xe7\x18\x01\"\x8b\x01\n\x13HoldConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"0\n\x11GetConsentRequest\x12\x1b\n\rpermission_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\"G\n\x12GetConsentResponse\x12\x31\n\npermission\x18\x01 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"\\\n\x13ListConsentsRequest\x12\x18\n\nepisode_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\x88\xe7\x18\x07\"i\n\x14ListConsentsResponse\x12\x32\n\x0bpermissions\x18\x01 \x03(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\x88\xe7\x18\x07\"/\n\x15\x45xplainReleaseRequest\x12\x16\n\x08\x65ntry_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\"\xdd\x01\n\x16\x45xplainReleaseResponse\x12\x14\n\x06result\x18\x01 \x01(\tB\x04\x88\xe7\x18\x02\x12\x12\n\x04rule\x18\x02 \x01(\tB\x04\x88\xe7\x18\x02\x12\x1b\n\rpermission_id\x18\x03 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1a\n\x12permission_version\x18\x04 \x01(\x04\x12.\n\ndecided_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xf2\x07\n\x0e\x43onsentService\x12\xa1\x01\n\x0cGrantConsent\x12&.tandem.consent.v1.GrantConsentRequest\x1a\'.tandem.consent.v1.GrantConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12\x9e\x01\n\x0b\x44\x65nyConsent\x12%.tandem.consent.v1.DenyConsentRequest\x1a&.tandem.consent.v1.DenyConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12\x8f\x01\n\rRevokeConsent\x12\'.tandem.consent.v1.RevokeConsentRequest\x1a(.tandem.consent.v1.RevokeConsentResponse\"+\x92\xe7\x18\'\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x0e\x41LREADY_EXISTS\x12\x9e\x01\n\x0bHoldConsent\x12%.tandem.consent.v1.HoldConsentRequest\x1a&.tandem.consent.v1.HoldConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12t\n\nGetConsent\x12$.tandem.consent.v1.GetConsentRequest\x1a%.tandem.consent.v1.GetConsentResponse\"\x19\x92\xe7\x18\x15\n\x08practice\x1a\tNOT_FOUND\x12o\n\x0cListConsents\x12&.tandem.consent.v1.ListConsentsRequest\x1a\'.tandem.consent.v1.ListConsentsResponse\"\x0e\x92\xe7\x18\n\n\x08practice\x12\x80\x01\n\x0e\x45xplainRelease\x12(.tandem.consent.v1.ExplainReleaseRequest\x1a).tandem.consent.v1.ExplainReleaseResponse\"\x19\x92\xe7\x18\x15\n\x08practice\x1a\tNOT_FOUNDb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/consent/v1/consent.proto\x12\x11tandem.consent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/common.proto\"\xd5\x04\n\nPermission\x12\x1b\n\rpermission_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x18\n\nepisode_id\x18\x03 \x01(\tB\x04\x88\xe7\x18\x01\x12#\n\x15\x64iscloser_practice_id\x18\x04 \x01(\tB\x04\x88\xe7\x18\x01\x12#\n\x15recipient_practice_id\x18\x05 \x01(\tB\x04\x88\xe7\x18\x01\x12.\n\ncategories\x18\x06 \x03(\x0e\x32\x1a.tandem.common.v1.Category\x12*\n\x07purpose\x18\x07 \x01(\x0e\x32\x19.tandem.common.v1.Purpose\x12&\n\x05\x62\x61sis\x18\x08 \x01(\x0e\x32\x17.tandem.common.v1.Basis\x12(\n\x06\x65\x66\x66\x65\x63t\x18\t \x01(\x0e\x32\x18.tandem.common.v1.Effect\x12\x13\n\x05state\x18\n \x01(\tB\x04\x88\xe7\x18\x02\x12-\n\tstarts_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0chistory_from\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\revidence_hash\x18\x0e \x01(\x0c\x42\x04\x88\xe7\x18\x05\x12.\n\nchanged_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\tentry_ids\x18\x10 \x03(\tB\x04\x88\xe7\x18\x01\"b\n\x13GrantConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"|\n\x14GrantConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"a\n\x12\x44\x65nyConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"\x8b\x01\n\x13\x44\x65nyConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"M\n\x14RevokeConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1b\n\rpermission_id\x18\x02 \x01(\tB\x04\x88\xe7\x18\x01\"\x8d\x01\n\x15RevokeConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"K\n\x12HoldConsentRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1b\n\rpermission_id\x18\x02 \x01(\tB\x04\x88\xe7\x18\x01\"\x8b\x01\n\x13HoldConsentResponse\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .tandem.common.v1.CommandReceipt\x12\x31\n\npermission\x18\x02 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x0e\n\x06voided\x18\x03 \x01(\r\"0\n\x11GetConsentRequest\x12\x1b\n\rpermission_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\"G\n\x12GetConsentResponse\x12\x31\n\npermission\x18\x01 \x01(\x0b\x32\x1d.tandem.consent.v1.Permission\"\\\n\x13ListConsentsRequest\x12\x18\n\nepisode_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\x88\xe7\x18\x07\"i\n\x14ListConsentsResponse\x12\x32\n\x0bpermissions\x18\x01 \x03(\x0b\x32\x1d.tandem.consent.v1.Permission\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\x88\xe7\x18\x07\"/\n\x15\x45xplainReleaseRequest\x12\x16\n\x08\x65ntry_id\x18\x01 \x01(\tB\x04\x88\xe7\x18\x01\"\xdd\x01\n\x16\x45xplainReleaseResponse\x12\x14\n\x06result\x18\x01 \x01(\tB\x04\x88\xe7\x18\x02\x12\x12\n\x04rule\x18\x02 \x01(\tB\x04\x88\xe7\x18\x02\x12\x1b\n\rpermission_id\x18\x03 \x01(\tB\x04\x88\xe7\x18\x01\x12\x1a\n\x12permission_version\x18\x04 \x01(\x04\x12.\n\ndecided_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xf2\x07\n\x0e\x43onsentService\x12\xa1\x01\n\x0cGrantConsent\x12&.tandem.consent.v1.GrantConsentRequest\x1a\'.tandem.consent.v1.GrantConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12\x9e\x01\n\x0b\x44\x65nyConsent\x12%.tandem.consent.v1.DenyConsentRequest\x1a&.tandem.consent.v1.DenyConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12\x8f\x01\n\rRevokeConsent\x12\'.tandem.consent.v1.RevokeConsentRequest\x1a(.tandem.consent.v1.RevokeConsentResponse\"+\x92\xe7\x18\'\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x0e\x41LREADY_EXISTS\x12\x9e\x01\n\x0bHoldConsent\x12%.tandem.consent.v1.HoldConsentRequest\x1a&.tandem.consent.v1.HoldConsentResponse\"@\x92\xe7\x18<\n\x08practice\x10\x01\x1a\tNOT_FOUND\x1a\x13\x46\x41ILED_PRECONDITION\x1a\x0e\x41LREADY_EXISTS\x12t\n\nGetConsent\x12$.tandem.consent.v1.GetConsentRequest\x1a%.tandem.consent.v1.GetConsentResponse\"\x19\x92\xe7\x18\x15\n\x08practice\x1a\tNOT_FOUND\x12o\n\x0cListConsents\x12&.tandem.consent.v1.ListConsentsRequest\x1a\'.tandem.consent.v1.ListConsentsResponse\"\x0e\x92\xe7\x18\n\n\x08practice\x12\x80\x01\n\x0e\x45xplainRelease\x12(.tandem.consent.v1.ExplainReleaseRequest\x1a).tandem.consent.v1.ExplainReleaseResponse\"\x19\x92\xe7\x18\x15\n\x08practice\x1a\tNOT_FOUNDb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERMISSION'].fields_by_name['state']._serialized_options = b'\210\347\030\002'
   _globals['_PERMISSION'].fields_by_name['evidence_hash']._loaded_options = None
   _globals['_PERMISSION'].fields_by_name['evidence_hash']._serialized_options = b'\210\347\030\005'
+  _globals['_PERMISSION'].fields_by_name['entry_ids']._loaded_options = None
+  _globals['_PERMISSION'].fields_by_name['entry_ids']._serialized_options = b'\210\347\030\001'
   _globals['_GRANTCONSENTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_GRANTCONSENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\210\347\030\001'
   _globals['_DENYCONSENTREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -88,35 +90,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSENTSERVICE'].methods_by_name['ExplainRelease']._loaded_options = None
   _globals['_CONSENTSERVICE'].methods_by_name['ExplainRelease']._serialized_options = b'\222\347\030\025\n\010practice\032\tNOT_FOUND'
   _globals['_PERMISSION']._serialized_start=119
-  _globals['_PERMISSION']._serialized_end=691
-  _globals['_GRANTCONSENTREQUEST']._serialized_start=693
-  _globals['_GRANTCONSENTREQUEST']._serialized_end=791
-  _globals['_GRANTCONSENTRESPONSE']._serialized_start=793
-  _globals['_GRANTCONSENTRESPONSE']._serialized_end=917
-  _globals['_DENYCONSENTREQUEST']._serialized_start=919
-  _globals['_DENYCONSENTREQUEST']._serialized_end=1016
-  _globals['_DENYCONSENTRESPONSE']._serialized_start=1019
-  _globals['_DENYCONSENTRESPONSE']._serialized_end=1158
-  _globals['_REVOKECONSENTREQUEST']._serialized_start=1160
-  _globals['_REVOKECONSENTREQUEST']._serialized_end=1237
-  _globals['_REVOKECONSENTRESPONSE']._serialized_start=1240
-  _globals['_REVOKECONSENTRESPONSE']._serialized_end=1381
-  _globals['_HOLDCONSENTREQUEST']._serialized_start=1383
-  _globals['_HOLDCONSENTREQUEST']._serialized_end=1458
-  _globals['_HOLDCONSENTRESPONSE']._serialized_start=1461
-  _globals['_HOLDCONSENTRESPONSE']._serialized_end=1600
-  _globals['_GETCONSENTREQUEST']._serialized_start=1602
-  _globals['_GETCONSENTREQUEST']._serialized_end=1650
-  _globals['_GETCONSENTRESPONSE']._serialized_start=1652
-  _globals['_GETCONSENTRESPONSE']._serialized_end=1723
-  _globals['_LISTCONSENTSREQUEST']._serialized_start=1725
-  _globals['_LISTCONSENTSREQUEST']._serialized_end=1817
-  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1819
-  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1924
-  _globals['_EXPLAINRELEASEREQUEST']._serialized_start=1926
-  _globals['_EXPLAINRELEASEREQUEST']._serialized_end=1973
-  _globals['_EXPLAINRELEASERESPONSE']._serialized_start=1976
-  _globals['_EXPLAINRELEASERESPONSE']._serialized_end=2197
-  _globals['_CONSENTSERVICE']._serialized_start=2200
-  _globals['_CONSENTSERVICE']._serialized_end=3210
+  _globals['_PERMISSION']._serialized_end=716
+  _globals['_GRANTCONSENTREQUEST']._serialized_start=718
+  _globals['_GRANTCONSENTREQUEST']._serialized_end=816
+  _globals['_GRANTCONSENTRESPONSE']._serialized_start=818
+  _globals['_GRANTCONSENTRESPONSE']._serialized_end=942
+  _globals['_DENYCONSENTREQUEST']._serialized_start=944
+  _globals['_DENYCONSENTREQUEST']._serialized_end=1041
+  _globals['_DENYCONSENTRESPONSE']._serialized_start=1044
+  _globals['_DENYCONSENTRESPONSE']._serialized_end=1183
+  _globals['_REVOKECONSENTREQUEST']._serialized_start=1185
+  _globals['_REVOKECONSENTREQUEST']._serialized_end=1262
+  _globals['_REVOKECONSENTRESPONSE']._serialized_start=1265
+  _globals['_REVOKECONSENTRESPONSE']._serialized_end=1406
+  _globals['_HOLDCONSENTREQUEST']._serialized_start=1408
+  _globals['_HOLDCONSENTREQUEST']._serialized_end=1483
+  _globals['_HOLDCONSENTRESPONSE']._serialized_start=1486
+  _globals['_HOLDCONSENTRESPONSE']._serialized_end=1625
+  _globals['_GETCONSENTREQUEST']._serialized_start=1627
+  _globals['_GETCONSENTREQUEST']._serialized_end=1675
+  _globals['_GETCONSENTRESPONSE']._serialized_start=1677
+  _globals['_GETCONSENTRESPONSE']._serialized_end=1748
+  _globals['_LISTCONSENTSREQUEST']._serialized_start=1750
+  _globals['_LISTCONSENTSREQUEST']._serialized_end=1842
+  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1844
+  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1949
+  _globals['_EXPLAINRELEASEREQUEST']._serialized_start=1951
+  _globals['_EXPLAINRELEASEREQUEST']._serialized_end=1998
+  _globals['_EXPLAINRELEASERESPONSE']._serialized_start=2001
+  _globals['_EXPLAINRELEASERESPONSE']._serialized_end=2222
+  _globals['_CONSENTSERVICE']._serialized_start=2225
+  _globals['_CONSENTSERVICE']._serialized_end=3235
 # @@protoc_insertion_point(module_scope)

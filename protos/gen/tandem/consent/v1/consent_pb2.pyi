@@ -41,6 +41,7 @@ class Permission(_message.Message):
     HISTORY_FROM_FIELD_NUMBER: _builtins.int
     EVIDENCE_HASH_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    ENTRY_IDS_FIELD_NUMBER: _builtins.int
     permission_id: _builtins.str
     version: _builtins.int
     """Every change is a new version."""
@@ -70,6 +71,10 @@ class Permission(_message.Message):
 
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def entry_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a denial: the entries that it forbids, and nothing else; it then forbids no category. Empty on a permit."""
+
     def __init__(
         self,
         *,
@@ -88,10 +93,11 @@ class Permission(_message.Message):
         history_from: _timestamp_pb2.Timestamp | None = ...,
         evidence_hash: _builtins.bytes = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        entry_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "ends_at", b"ends_at", "history_from", b"history_from", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "categories", b"categories", "changed_at", b"changed_at", "discloser_practice_id", b"discloser_practice_id", "effect", b"effect", "ends_at", b"ends_at", "episode_id", b"episode_id", "evidence_hash", b"evidence_hash", "history_from", b"history_from", "permission_id", b"permission_id", "purpose", b"purpose", "recipient_practice_id", b"recipient_practice_id", "starts_at", b"starts_at", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "categories", b"categories", "changed_at", b"changed_at", "discloser_practice_id", b"discloser_practice_id", "effect", b"effect", "ends_at", b"ends_at", "entry_ids", b"entry_ids", "episode_id", b"episode_id", "evidence_hash", b"evidence_hash", "history_from", b"history_from", "permission_id", b"permission_id", "purpose", b"purpose", "recipient_practice_id", b"recipient_practice_id", "starts_at", b"starts_at", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -315,6 +315,7 @@ class PermissionChanged(_message.Message):
     STARTS_AT_FIELD_NUMBER: _builtins.int
     ENDS_AT_FIELD_NUMBER: _builtins.int
     HISTORY_FROM_FIELD_NUMBER: _builtins.int
+    ENTRY_IDS_FIELD_NUMBER: _builtins.int
     permission_id: _builtins.str
     permission_version: _builtins.int
     episode_id: _builtins.str
@@ -333,6 +334,10 @@ class PermissionChanged(_message.Message):
     def ends_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def history_from(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def entry_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a denial, which is told to its discloser alone: the entries that it forbids, and nothing else."""
+
     def __init__(
         self,
         *,
@@ -349,10 +354,11 @@ class PermissionChanged(_message.Message):
         starts_at: _timestamp_pb2.Timestamp | None = ...,
         ends_at: _timestamp_pb2.Timestamp | None = ...,
         history_from: _timestamp_pb2.Timestamp | None = ...,
+        entry_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "history_from", b"history_from", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "categories", b"categories", "discloser_practice_id", b"discloser_practice_id", "effect", b"effect", "ends_at", b"ends_at", "episode_id", b"episode_id", "history_from", b"history_from", "permission_id", b"permission_id", "permission_version", b"permission_version", "purpose", b"purpose", "recipient_practice_id", b"recipient_practice_id", "starts_at", b"starts_at", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "categories", b"categories", "discloser_practice_id", b"discloser_practice_id", "effect", b"effect", "ends_at", b"ends_at", "entry_ids", b"entry_ids", "episode_id", b"episode_id", "history_from", b"history_from", "permission_id", b"permission_id", "permission_version", b"permission_version", "purpose", b"purpose", "recipient_practice_id", b"recipient_practice_id", "starts_at", b"starts_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

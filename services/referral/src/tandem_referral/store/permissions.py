@@ -76,6 +76,10 @@ def _numbers(stored: bytes) -> list[int]:
     return [int(number) for number in stored.decode().split(",")]
 
 
+def _ids(stored: str) -> list[str]:
+    return stored.split(",") if stored else []
+
+
 def insert(tx: Transaction, made: PermissionMessage, *, recorded_by: str, base: bool, now: datetime) -> None:
     """Store version 1. Its id must be fresh."""
     tx.execute(
@@ -88,6 +92,7 @@ def insert(tx: Transaction, made: PermissionMessage, *, recorded_by: str, base: 
             "recipient_practice_id": made.recipient_practice_id,
             "recorded_by": recorded_by,
             "categories": _categories(made.categories),
+            "entry_ids": ",".join(sorted(set(made.entry_ids))),
             "purpose": made.purpose,
             "basis": made.basis,
             "effect": made.effect,
@@ -202,6 +207,7 @@ def to_rule(row: Row[Any]) -> Permission:
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         history_from=row.history_from,
+        items=frozenset(_ids(row.entry_ids)),
         # What has not started is kept from permitting by its start, which the decision reads too.
         state=PermissionState.ACTIVE if row.state == PENDING else PermissionState(row.state),
     )
@@ -220,6 +226,7 @@ def to_message(row: Row[Any]) -> PermissionMessage:
         effect=row.effect,
         state=row.state,
         evidence_hash=row.evidence_hash,
+        entry_ids=_ids(row.entry_ids),
     )
     message.starts_at.FromDatetime(row.starts_at)
     message.changed_at.FromDatetime(row.changed_at)

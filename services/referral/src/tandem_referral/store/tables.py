@@ -177,6 +177,8 @@ permission = Table(
     Column("recorded_by", String, nullable=False),
     # ",1,9," – numbers of common.v1.Category.
     Column("categories", EncryptedBytes("permission.categories"), nullable=False),
+    # "ent_…,ent_…": what a denial forbids where that is not the categories.
+    Column("entry_ids", String, nullable=False, server_default=""),
     Column("purpose", Integer, nullable=False),
     Column("basis", Integer, nullable=False),
     Column("effect", Integer, nullable=False),

@@ -22,6 +22,9 @@ from tandem_referral.store.permissions import PENDING, Scope
 from tandem_referral.store.tables import episode, practice
 from tandem_referral.usecases import release, visibility
 
+MOST_ENTRIES = 500
+"""That one denial may name."""
+
 WITHDRAWN = "withdrawn"
 """All that a recipient is told of why a denial, or the end of a permission, took back what was given."""
 
@@ -318,6 +321,7 @@ def _check(tx: Transaction, made: Permission) -> None:
         raise PermissionUnfit("basis", "the permission names no basis", "say what it rests on")
     if made.effect not in (EFFECT_PERMIT, EFFECT_DENY):
         raise PermissionUnfit("effect", "the permission neither permits nor denies", "give an effect")
+    _check_entries(made)
     starts = made.starts_at.ToDatetime(UTC)
     if made.HasField("ends_at") and made.ends_at.ToDatetime(UTC) <= starts:
         raise PermissionUnfit("ends_at", "the permission ends before it starts", "give a later end, or none")
@@ -327,6 +331,18 @@ def _check(tx: Transaction, made: Permission) -> None:
         )
     if made.basis == BASIS_TREATMENT_RELATIONSHIP and made.effect == EFFECT_PERMIT:
         _check_treatment_basis(tx, made)
+
+
+def _check_entries(made: Permission) -> None:
+    # A permit is told to its recipient, who must not learn that there is something which is kept back.
+    if made.entry_ids and made.effect != EFFECT_DENY:
+        raise PermissionUnfit(
+            "entry_ids", "a permit names entries to keep back", "keep them back by a denial of their own"
+        )
+    if len(made.entry_ids) > MOST_ENTRIES:
+        raise PermissionUnfit("entry_ids", "the denial names too many entries", "make several denials")
+    if not all(is_id(entry_id, "ent") for entry_id in made.entry_ids):
+        raise PermissionUnfit("entry_ids", "one of them is not an entry id", "name entries by their ids")
 
 
 def _check_treatment_basis(tx: Transaction, made: Permission) -> None:
@@ -383,6 +399,7 @@ def _changed(permission: Permission) -> PermissionChanged:
         effect=permission.effect,
         state=permission.state,
         starts_at=permission.starts_at,
+        entry_ids=permission.entry_ids,
     )
     if permission.HasField("ends_at"):
         changed.ends_at.CopyFrom(permission.ends_at)

@@ -10,7 +10,7 @@ from tandem.directory.v1.directory_pb2 import Practice
 from tandem.exchange.v1.exchange_pb2 import EntryLabels, EntryReleased, RowBody, SealedEntry, WrapRequested
 from tandem_care.categories import Purpose
 from tandem_care.lifecycle import OPEN
-from tandem_care.permission import Permission, Question, Rule, decide, needs_redisclosure_notice
+from tandem_care.permission import KEPT_BACK, Permission, Question, decide, needs_redisclosure_notice
 from tandem_platform.exchange import log
 from tandem_platform.exchange.rows import downlink
 from tandem_platform.rpc import words
@@ -140,6 +140,8 @@ def _question(labels: EntryLabels, scope: Scope, now: datetime) -> Question:
         purpose=Purpose.TREATMENT,
         derived_from=frozenset(words.category_code(number) for number in labels.derived_from),
         part2=labels.part2,
+        # What amends an entry goes where that went: its own id nobody could have named.
+        item=labels.amends_entry_id or labels.entry_id,
     )
 
 
@@ -170,7 +172,7 @@ def _is_denied(rules: Sequence[Permission], labels: EntryLabels, scope: Scope, n
         for code in (whole.category, *whole.derived_from)
     ]
     return any(
-        decide(rules, part, partnership_active=True, referral_live=True).rule is Rule.DENIED for part in parts
+        decide(rules, part, partnership_active=True, referral_live=True).rule in KEPT_BACK for part in parts
     )
 
 

@@ -361,6 +361,7 @@ def upgrade() -> None:
         sa.Column("discloser_practice_id", sa.String(), nullable=False),
         sa.Column("recipient_practice_id", sa.String(), nullable=False),
         sa.Column("categories", sa.JSON(), nullable=False),
+        sa.Column("entry_ids", sa.JSON(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("basis", sa.String(), nullable=False),
         sa.Column("effect", sa.String(), nullable=False),

@@ -177,6 +177,7 @@ def upgrade() -> None:
         sa.Column("recipient_practice_id", sa.String(), nullable=False),
         sa.Column("recorded_by", sa.String(), nullable=False),
         sa.Column("categories", sa.LargeBinary(), nullable=False),
+        sa.Column("entry_ids", sa.String(), server_default="", nullable=False),
         sa.Column("purpose", sa.Integer(), nullable=False),
         sa.Column("basis", sa.Integer(), nullable=False),
         sa.Column("effect", sa.Integer(), nullable=False),
