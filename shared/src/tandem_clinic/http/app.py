@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, desk, directory, network, partners, shortlist
+from tandem_clinic.http import care, consent, desk, directory, network, notifications, partners, shortlist
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -49,6 +49,7 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
         directory.api,
         partners.api,
         desk.api,
+        notifications.api,
         *more,
     ):
         api.register_blueprint(resources.blueprint)

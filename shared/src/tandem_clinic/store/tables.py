@@ -15,12 +15,14 @@ from sqlalchemy import (
     text,
 )
 
+from tandem_clinic.store.notification_tables import notification_tables
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import UtcTime
 
 metadata = MetaData()
 
 exchange = exchange_tables(metadata)
+notification = notification_tables(metadata)
 
 # Wrapped by the clinic's key-encryption key. Destroying one shreds what was encrypted under it.
 data_key = Table(

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, update
 
 from tandem_clinic.domain.staff import Staff
+from tandem_clinic.store.notices import announce
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import alert, worklist_item
 from tandem_platform.storage import Transaction
@@ -65,6 +66,8 @@ def raise_item(
             .where(worklist_item.c.kind == kind, worklist_item.c.subject_id == subject_id)
             .values(facts=facts, raised_at=_raised_at(now), done_at=None, done_by="")
         )
+    if staff_id != SERVICE:
+        announce(tx, kind, subject_id)
 
 
 def _raised_at(now: datetime) -> ColumnElement[datetime]:

@@ -22,6 +22,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_access_token_staff_id"), "access_token", ["staff_id"], unique=False)
     op.create_table(
+        "agreement",
+        sa.Column("partnership_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("proposed_by_us", sa.Boolean(), nullable=False),
+        sa.Column("proposed_at", sa.BigInteger(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("partnership_id", "number"),
+    )
+    op.create_table(
         "alert",
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("subject_id", sa.String(), nullable=False),
@@ -71,6 +81,18 @@ def upgrade() -> None:
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("kept_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tree_number"),
+    )
+    op.create_table(
+        "capacity_statement",
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("openings", sa.Integer(), nullable=False),
+        sa.Column("next_openings", sa.JSON(), nullable=False),
+        sa.Column("stated_by", sa.String(), nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("request_id"),
+    )
+    op.create_index(
+        op.f("ix_capacity_statement_stated_at"), "capacity_statement", ["stated_at"], unique=False
     )
     op.create_table(
         "command",
@@ -222,6 +244,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("journal"),
     )
     op.create_table(
+        "notice",
+        sa.Column("item_id", sa.String(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("as_cover", sa.Boolean(), nullable=False),
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("escalated", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("item_id", "raised_at", "staff_id", "as_cover"),
+    )
+    op.create_index(op.f("ix_notice_message_id"), "notice", ["message_id"], unique=False)
+    op.create_table(
+        "notification_message",
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("items", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("message_id"),
+    )
+    op.create_index(
+        op.f("ix_notification_message_staff_id"), "notification_message", ["staff_id"], unique=False
+    )
+    op.create_index("notification_message_due", "notification_message", ["state", "next_at"], unique=False)
+    op.create_table(
+        "notified_person",
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("time_zone", sa.String(), nullable=False),
+        sa.Column("quiet_from", sa.Integer(), nullable=False),
+        sa.Column("quiet_until", sa.Integer(), nullable=False),
+        sa.Column("digest_minutes", sa.Integer(), nullable=False),
+        sa.Column("cover_staff_id", sa.String(), nullable=False),
+        sa.Column("escalate_after_minutes", sa.Integer(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("staff_id"),
+    )
+    op.create_table(
         "own_entry",
         sa.Column("record_id", sa.String(), nullable=False),
         sa.Column("patient_id", sa.String(), nullable=False),
@@ -253,43 +317,6 @@ def upgrade() -> None:
         sa.Column("bundle", sa.LargeBinary(), nullable=False),
         sa.Column("pinned_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("practice_id", "version"),
-    )
-    op.create_table(
-        "agreement",
-        sa.Column("partnership_id", sa.String(), nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("proposed_by_us", sa.Boolean(), nullable=False),
-        sa.Column("proposed_at", sa.BigInteger(), nullable=False),
-        sa.Column("accepted_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("partnership_id", "number"),
-    )
-    op.create_table(
-        "terms_text",
-        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("text", sa.String(), nullable=False),
-        sa.Column("kept_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("text_hash"),
-    )
-    op.create_table(
-        "capacity_statement",
-        sa.Column("request_id", sa.String(), nullable=False),
-        sa.Column("openings", sa.Integer(), nullable=False),
-        sa.Column("next_openings", sa.JSON(), nullable=False),
-        sa.Column("stated_by", sa.String(), nullable=False),
-        sa.Column("stated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("request_id"),
-    )
-    op.create_index(
-        op.f("ix_capacity_statement_stated_at"), "capacity_statement", ["stated_at"], unique=False
-    )
-    op.create_table(
-        "shortlisted_practice",
-        sa.Column("patient_id", sa.String(), nullable=False),
-        sa.Column("practice_index", sa.LargeBinary(), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("changed_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("patient_id", "practice_index"),
     )
     op.create_table(
         "partnership",
@@ -412,6 +439,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sealed_entry_episode_id"), "sealed_entry", ["episode_id"], unique=False)
     op.create_index(op.f("ix_sealed_entry_record_id"), "sealed_entry", ["record_id"], unique=False)
     op.create_table(
+        "shortlisted_practice",
+        sa.Column("patient_id", sa.String(), nullable=False),
+        sa.Column("practice_index", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("patient_id", "practice_index"),
+    )
+    op.create_table(
         "staff",
         sa.Column("staff_id", sa.String(), nullable=False),
         sa.Column("display_name", sa.String(), nullable=False),
@@ -419,6 +454,13 @@ def upgrade() -> None:
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("staff_id"),
+    )
+    op.create_table(
+        "terms_text",
+        sa.Column("text_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("kept_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("text_hash"),
     )
     op.create_table(
         "worklist_item",
@@ -440,14 +482,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
-    op.drop_table("shortlisted_practice")
-    op.drop_index(op.f("ix_capacity_statement_stated_at"), table_name="capacity_statement")
-    op.drop_table("capacity_statement")
-    op.drop_table("terms_text")
-    op.drop_table("agreement")
     op.drop_index("worklist_item_open", table_name="worklist_item")
     op.drop_table("worklist_item")
+    op.drop_table("terms_text")
     op.drop_table("staff")
+    op.drop_table("shortlisted_practice")
     op.drop_index(op.f("ix_sealed_entry_record_id"), table_name="sealed_entry")
     op.drop_index(op.f("ix_sealed_entry_episode_id"), table_name="sealed_entry")
     op.drop_table("sealed_entry")
@@ -469,6 +508,12 @@ def downgrade() -> None:
     op.drop_table("own_entry_identifier")
     op.drop_index("own_entry_by_patient", table_name="own_entry")
     op.drop_table("own_entry")
+    op.drop_table("notified_person")
+    op.drop_index("notification_message_due", table_name="notification_message")
+    op.drop_index(op.f("ix_notification_message_staff_id"), table_name="notification_message")
+    op.drop_table("notification_message")
+    op.drop_index(op.f("ix_notice_message_id"), table_name="notice")
+    op.drop_table("notice")
     op.drop_table("journal_head")
     op.drop_index(op.f("ix_hub_referral_episode_id"), table_name="hub_referral")
     op.drop_table("hub_referral")
@@ -494,6 +539,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_command_depends_on"), table_name="command")
     op.drop_index("command_by_receipt", table_name="command")
     op.drop_table("command")
+    op.drop_index(op.f("ix_capacity_statement_stated_at"), table_name="capacity_statement")
+    op.drop_table("capacity_statement")
     op.drop_table("audit_root")
     op.drop_index(op.f("ix_audit_record_patient_id"), table_name="audit_record")
     op.drop_index("audit_record_by_action", table_name="audit_record")
@@ -501,6 +548,7 @@ def downgrade() -> None:
     op.drop_table("audit_head")
     op.drop_table("answered_request")
     op.drop_table("alert")
+    op.drop_table("agreement")
     op.drop_index(op.f("ix_access_token_staff_id"), table_name="access_token")
     op.drop_table("access_token")
     # ### end Alembic commands ###
