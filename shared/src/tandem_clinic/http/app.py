@@ -6,7 +6,17 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Api
 
-from tandem_clinic.http import care, consent, desk, directory, network, notifications, partners, shortlist
+from tandem_clinic.http import (
+    care,
+    consent,
+    desk,
+    directory,
+    measures,
+    network,
+    notifications,
+    partners,
+    shortlist,
+)
 from tandem_clinic.http.entrance import Entrance, install
 from tandem_clinic.http.problems import ProblemSchema, handle_problems
 from tandem_clinic.http.resources import Resources
@@ -50,6 +60,7 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
         partners.api,
         desk.api,
         notifications.api,
+        measures.api,
         *more,
     ):
         api.register_blueprint(resources.blueprint)
