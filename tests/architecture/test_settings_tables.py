@@ -10,7 +10,7 @@ from tandem_platform.settings import documented
 from tandem_referral.settings import HubSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-UNSET = ("()", "None")
+UNSET = ("()", "None", "")
 
 
 @pytest.mark.parametrize(

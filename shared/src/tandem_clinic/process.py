@@ -22,8 +22,11 @@ from tandem_clinic.http.entrance import Entrance
 from tandem_clinic.hub.gateway import Gateway
 from tandem_clinic.hub.journal import COMMANDS
 from tandem_clinic.node import ClinicNode
+from tandem_clinic.notifications.configured import channels_of, refuse_unfit_channels
+from tandem_clinic.notifications.notifier import Notifier
 from tandem_clinic.settings import ROLES, ClinicSettings
 from tandem_clinic.store import worklist
+from tandem_clinic.store.notices import NOTICES
 from tandem_clinic.store.vault import Vault
 from tandem_platform.clock import SystemClock
 from tandem_platform.exchange.log import ROWS
@@ -137,6 +140,10 @@ class RunningClinic:
         self.node, self._channel = assemble(service, settings)
         self._roles = settings.roles
         self.loops = _loops(self.node, settings.roles)
+        if "clock" in settings.roles:
+            clinic = self.node.clinic
+            notifier = Notifier(clinic, channels_of(settings), settings.notify_timeout)
+            self.loops.append(Loop("notifications", notifier.step, 1.0, clinic.db.wakeup(NOTICES)))
         serves_rpc = service.rpc is not None and "grpc" in settings.roles and settings.server_tls_directory
         self.rpc = service.rpc(self.node, settings) if service.rpc and serves_rpc else None
         app = service.application(self.node) if "web" in settings.roles else Flask(service.name)
@@ -232,6 +239,7 @@ def main(service: ClinicService) -> int:
     try:
         settings = load(ClinicSettings)
         _refuse_bare_http(settings)
+        refuse_unfit_channels(settings)
     except SettingsUnfit as unfit:
         sys.stderr.write(f"{unfit}\n")
         return 2

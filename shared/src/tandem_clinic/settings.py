@@ -8,6 +8,8 @@ from tandem_platform.settings import (
     database,
     days,
     existing_directory,
+    https,
+    one_of,
     path,
     seconds,
     setting,
@@ -68,6 +70,29 @@ class ClinicSettings:
     )
     remind_before: float = setting(
         "days before a referral's clock runs out at which its owner is reminded", days, default=2.0
+    )
+    notify_smtp: str = setting("host:port of the mail server; unset: no e-mail", address, default="")
+    notify_smtp_tls: str = setting(
+        "tls, starttls, or none on loopback only", one_of("tls", "starttls", "none"), default="starttls"
+    )
+    notify_smtp_ca: Path | None = setting(
+        "file of the authorities that the mail server's certificate leads to; unset: the system's",
+        path,
+        default=None,
+    )
+    notify_smtp_user: str = setting("name at the mail server; unset: none is needed", default="")
+    notify_smtp_password: str = setting("password at the mail server", default="", secret=True)
+    notify_from: str = setting("e-mail address that notifications come from, and bounces go to", default="")
+    notify_sms_url: str = setting("https address of the SMS gateway; unset: no SMS", https, default="")
+    notify_webhook_url: str = setting(
+        "https address that notifications go to; unset: no webhook", https, default=""
+    )
+    notify_secret: str = setting(
+        "secret that notifications by HTTP are signed with (HMAC-SHA256)", default="", secret=True
+    )
+    notify_link: str = setting("https address of the worklist, for notifications", https, default="")
+    notify_timeout: float = setting(
+        "seconds that a mail server or gateway may take for an answer", seconds, default=10.0
     )
     hub_timeout: float = setting("seconds that a call to the hub may take", seconds, default=5.0)
     roles: tuple[str, ...] = setting("what this process does, of: " + ", ".join(ROLES), words, default=ROLES)

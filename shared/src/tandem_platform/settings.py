@@ -7,6 +7,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -137,6 +138,30 @@ def yes_or_no(text: str) -> bool:
     if text.lower() in ("no", "false", "0"):
         return False
     raise ValueError("must be yes or no")
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("must be one of: " + ", ".join(choices))
+        return text
+
+    return parse
+
+
+def https(text: str) -> str:
+    """An address that is called with a signature: nothing but TLS, or loopback. What is unfit is not repeated."""
+    fault = ValueError("must be an https address without user, query or fragment; http on loopback only")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise fault from None
+    plain = parts.scheme == "http" and is_loopback(f"{parts.hostname}:{port or 80}")
+    extras = parts.username or parts.password or parts.query or parts.fragment
+    if not parts.hostname or extras or not (parts.scheme == "https" or plain):
+        raise fault
+    return text
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -17,7 +17,18 @@ from tandem_platform.storage import Database
 def test_help_names_every_command_and_exit_code(capsys):
     assert run(["--help"]) == Exit.OK
     said = capsys.readouterr().out
-    for word in ("up", "demo", "certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"):
+    for word in (
+        "up",
+        "demo",
+        "certs",
+        "practice",
+        "staff",
+        "permission",
+        "measures",
+        "audit",
+        "exchange",
+        "quarantine",
+    ):
         assert f"\n  {word} " in said
     assert "3  a service did not answer" in said
 
@@ -29,7 +40,7 @@ def test_a_second_network_does_not_start_on_the_first_ones_databases(tmp_path, c
 
 
 @pytest.mark.parametrize(
-    "name", ["certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"]
+    "name", ["certs", "practice", "staff", "permission", "measures", "audit", "exchange", "quarantine"]
 )
 def test_what_a_subcommand_does_is_said_to_the_end_of_its_line(capsys, name):
     assert run([name, "--help"]) == Exit.OK
@@ -53,7 +64,8 @@ def test_options_that_contradict_the_network_that_stands_are_not_ignored(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "name", ["up", "demo", "certs", "practice", "staff", "permission", "audit", "exchange", "quarantine"]
+    "name",
+    ["up", "demo", "certs", "practice", "staff", "permission", "measures", "audit", "exchange", "quarantine"],
 )
 def test_every_command_teaches_by_example(capsys, name):
     assert run([name, "--help"]) == Exit.OK

@@ -19,6 +19,7 @@ _COMMANDS = {
     "practice": ("tandem_ops.commands.practice", "Admit practices to the network, and list them."),
     "staff": ("tandem_ops.commands.staff", "Give a clinic its first person or system."),
     "permission": ("tandem_ops.commands.permission", "Ask why an entry was or was not released."),
+    "measures": ("tandem_ops.commands.measures", "See how well referrals come to their end."),
     "audit": ("tandem_ops.commands.audit", "Check that nobody changed the account."),
     "exchange": ("tandem_ops.commands.exchange", "See how far every practice's logs have come."),
     "quarantine": ("tandem_ops.commands.quarantine", "Look at parked rows, and apply them again."),

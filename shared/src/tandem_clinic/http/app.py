@@ -14,7 +14,9 @@ from tandem_clinic.http import (
     directory,
     dosing,
     episode_course,
+    measures,
     network,
+    notifications,
     partners,
     referral_course,
     shortlist,
@@ -65,6 +67,8 @@ def create_app(entrance: Entrance, more: Sequence[Resources] = ()) -> Flask:
         directory.api,
         partners.api,
         desk.api,
+        notifications.api,
+        measures.api,
         *more,
     ):
         api.register_blueprint(resources.blueprint)

@@ -31,6 +31,11 @@ def get(tx: Transaction, staff_id: str) -> Staff:
     return Staff(row.staff_id, row.display_name, frozenset(Role(role) for role in row.roles))
 
 
+def is_disabled(tx: Transaction, staff_id: str) -> bool:
+    row = tx.first(select(staff.c.disabled).where(staff.c.staff_id == staff_id))
+    return row is None or row.disabled
+
+
 def disable(tx: Transaction, staff_id: str, now: datetime) -> None:
     """Their tokens end with them."""
     get(tx, staff_id)

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from tandem_clinic.store.course_tables import course_tables
+from tandem_clinic.store.notification_tables import notification_tables
 from tandem_clinic.store.referral_tables import referral_tables
 from tandem_platform.exchange.tables import exchange_tables
 from tandem_platform.storage.types import UtcTime
@@ -25,6 +26,7 @@ metadata = MetaData()
 exchange = exchange_tables(metadata)
 courses = course_tables(metadata)
 referral_desk = referral_tables(metadata)
+notification = notification_tables(metadata)
 
 # Wrapped by the clinic's key-encryption key. Destroying one shreds what was encrypted under it.
 data_key = Table(

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, case, literal, select, update
 
 from tandem_clinic.domain.staff import Staff
+from tandem_clinic.store.notices import announce
 from tandem_clinic.store.refusals import NotKnown
 from tandem_clinic.store.tables import alert, worklist_item
 from tandem_platform.storage import Transaction
@@ -93,6 +94,8 @@ def raise_unless_finished(
             )
             .values(facts=facts, raised_at=now, done_at=None)
         )
+    if staff_id != SERVICE:
+        announce(tx, kind, subject_id)
 
 
 def _raised_at(now: datetime) -> ColumnElement[datetime]:

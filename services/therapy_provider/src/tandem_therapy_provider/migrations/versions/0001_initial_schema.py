@@ -279,6 +279,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("journal"),
     )
     op.create_table(
+        "notice",
+        sa.Column("item_id", sa.String(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("as_cover", sa.Boolean(), nullable=False),
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("escalated", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("item_id", "raised_at", "staff_id", "as_cover"),
+    )
+    op.create_index(op.f("ix_notice_message_id"), "notice", ["message_id"], unique=False)
+    op.create_table(
+        "notification_message",
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("items", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("message_id"),
+    )
+    op.create_index(
+        op.f("ix_notification_message_staff_id"), "notification_message", ["staff_id"], unique=False
+    )
+    op.create_index("notification_message_due", "notification_message", ["state", "next_at"], unique=False)
+    op.create_table(
+        "notified_person",
+        sa.Column("staff_id", sa.String(), nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("time_zone", sa.String(), nullable=False),
+        sa.Column("quiet_from", sa.Integer(), nullable=False),
+        sa.Column("quiet_until", sa.Integer(), nullable=False),
+        sa.Column("digest_minutes", sa.Integer(), nullable=False),
+        sa.Column("cover_staff_id", sa.String(), nullable=False),
+        sa.Column("escalate_after_minutes", sa.Integer(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("staff_id"),
+    )
+    op.create_table(
         "own_entry",
         sa.Column("record_id", sa.String(), nullable=False),
         sa.Column("patient_id", sa.String(), nullable=False),
@@ -548,6 +590,12 @@ def downgrade() -> None:
     op.drop_table("own_entry_identifier")
     op.drop_index("own_entry_by_patient", table_name="own_entry")
     op.drop_table("own_entry")
+    op.drop_table("notified_person")
+    op.drop_index("notification_message_due", table_name="notification_message")
+    op.drop_index(op.f("ix_notification_message_staff_id"), table_name="notification_message")
+    op.drop_table("notification_message")
+    op.drop_index(op.f("ix_notice_message_id"), table_name="notice")
+    op.drop_table("notice")
     op.drop_table("journal_head")
     op.drop_index(op.f("ix_hub_referral_episode_id"), table_name="hub_referral")
     op.drop_index(op.f("ix_hub_referral_due_at"), table_name="hub_referral")
