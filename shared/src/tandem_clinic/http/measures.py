@@ -38,7 +38,7 @@ class MeasuresAnswer(Loose):
 @api.get("/measures")
 @api.query(MeasuresQuery)
 @api.answer(200, MeasuresAnswer)
-def read_measures(query: dict[str, Any]) -> measures.Measures:
+def read_measures(query: dict[str, Any]) -> loop_measures.Measures:
     """Time to accept, closure and what waits, over referrals requested in the last *days*."""
     since = clinic().now() - timedelta(days=query["days"])
     return read(lambda tx: loop_measures.measure_loop(tx, clinic(), caller(), since))

@@ -49,7 +49,7 @@ class AttemptAnswer(Loose):
     at = fields.AwareDateTime(format="iso")
 
 
-class CourseAnswer(Loose):
+class ReferralCourseAnswer(Loose):
     referral_id = fields.String(required=True)
     choices = fields.List(fields.Nested(ChoiceAnswer), metadata={"description": "What this side may do now"})
     is_our_turn = fields.Boolean()
@@ -126,7 +126,7 @@ def list_reasons() -> list[Any]:
 
 
 @api.get("/referrals/<referral_id>/course")
-@api.answer(200, CourseAnswer)
+@api.answer(200, ReferralCourseAnswer)
 def read_course(referral_id: str) -> referral_course.Course:
     """What may be done now and with which reasons, the history with who did what and why, the chain of re-routes."""
     return read(lambda tx: referral_course.read_course(tx, clinic(), caller(), referral_id))

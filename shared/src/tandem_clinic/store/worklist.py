@@ -1,7 +1,7 @@
 """What waits for a person, and what the clinic's operator should look at."""
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +49,43 @@ def raise_item(
     """One item for each kind and subject; one that was done comes back, one that waits keeps its place and says the latest."""
     if staff_id == SERVICE:
         tx.wake(SERVICE)
+    if not _is_new(tx, kind, subject_id, now, episode_id, staff_id, facts):
+        tx.execute(
+            update(worklist_item)
+            .where(worklist_item.c.kind == kind, worklist_item.c.subject_id == subject_id)
+            .values(facts=facts, staff_id=staff_id, raised_at=_raised_at(now), done_at=None, done_by="")
+        )
+    if staff_id != SERVICE:
+        announce(tx, kind, subject_id)
+
+
+def raise_unless_finished(
+    tx: Transaction, kind: str, subject_id: str, now: datetime, *, episode_id: str = "", **facts: str
+) -> None:
+    """As `raise_item`, but what a person has finished stays finished: for what a clock finds again and again."""
+    if not _is_new(tx, kind, subject_id, now, episode_id, "", facts):
+        tx.execute(
+            update(worklist_item)
+            .where(
+                worklist_item.c.kind == kind,
+                worklist_item.c.subject_id == subject_id,
+                worklist_item.c.done_at.is_not(None),
+                worklist_item.c.done_by == "",
+            )
+            .values(facts=facts, raised_at=now, done_at=None)
+        )
+    announce(tx, kind, subject_id)
+
+
+def _is_new(
+    tx: Transaction,
+    kind: str,
+    subject_id: str,
+    now: datetime,
+    episode_id: str,
+    staff_id: str,
+    facts: Mapping[str, str],
+) -> bool:
     values = {
         "item_id": f"item_{secrets.token_hex(13)}",
         "kind": kind,
@@ -60,42 +97,7 @@ def raise_item(
         "done_at": None,
         "done_by": "",
     }
-    if not insert_new(tx, worklist_item, values):
-        tx.execute(
-            update(worklist_item)
-            .where(worklist_item.c.kind == kind, worklist_item.c.subject_id == subject_id)
-            .values(facts=facts, staff_id=staff_id, raised_at=_raised_at(now), done_at=None, done_by="")
-        )
-
-
-def raise_unless_finished(
-    tx: Transaction, kind: str, subject_id: str, now: datetime, *, episode_id: str = "", **facts: str
-) -> None:
-    """As `raise_item`, but what a person has finished stays finished: for what a clock finds again and again."""
-    values = {
-        "item_id": f"item_{secrets.token_hex(13)}",
-        "kind": kind,
-        "subject_id": subject_id,
-        "episode_id": episode_id,
-        "staff_id": "",
-        "facts": facts,
-        "raised_at": now,
-        "done_at": None,
-        "done_by": "",
-    }
-    if not insert_new(tx, worklist_item, values):
-        tx.execute(
-            update(worklist_item)
-            .where(
-                worklist_item.c.kind == kind,
-                worklist_item.c.subject_id == subject_id,
-                worklist_item.c.done_at.is_not(None),
-                worklist_item.c.done_by == "",
-            )
-            .values(facts=facts, raised_at=now, done_at=None)
-        )
-    if staff_id != SERVICE:
-        announce(tx, kind, subject_id)
+    return insert_new(tx, worklist_item, values)
 
 
 def _raised_at(now: datetime) -> ColumnElement[datetime]:
