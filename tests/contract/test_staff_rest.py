@@ -1,7 +1,7 @@
 """Every operation of the clinics' REST API crossed with everybody who might call it: role first, existence second."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,8 @@ from tandem_clinic.domain.shortlist import Shortlisted, Standing
 from tandem_clinic.domain.staff import ADMINISTRATION, CARE, COORDINATION, OVERSIGHT, Role
 from tandem_clinic.http.app import create_app
 from tandem_clinic.http.entrance import OPEN_PATHS, Entrance
-from tandem_clinic.store import partners, staff, turns, worklist
+from tandem_clinic.store import notices, partners, staff, turns, worklist
+from tandem_clinic.store.tables import notification
 from tandem_clinic.usecases.entries import record_entry
 from tandem_clinic.usecases.shortlist import shortlist_practice
 from tandem_platform.ids import new_id
@@ -182,6 +183,24 @@ def a_member(body: Any = None) -> Fixture:
     return fixture
 
 
+def a_reached_member(clinic: WholeClinic) -> Call:
+    call = a_member()(clinic)
+    reached = notices.Reached(call.ids[0], [["sms", "+15035550100"]], "America/Los_Angeles", 0, 0, 0, "", 60)
+    with clinic.clinic.db.transaction() as tx:
+        notices.reach(tx, reached, clinic.clinic.now())
+    return call
+
+
+def a_sent_message(clinic: WholeClinic) -> Call:
+    now = clinic.clinic.now()
+    sent = notices.Message(
+        new_id("msg"), "staff_a", "sms", "+15035550100", 1, "sent", 1, now, now - timedelta(hours=1), now
+    )
+    with clinic.clinic.db.transaction() as tx:
+        tx.execute(notification.message.insert(), asdict(sent))
+    return Call(may=ADMINISTRATION | {Role.INTEGRATION}, ids=(sent.message_id,))
+
+
 OPERATIONS: dict[str, Fixture] = {
     "POST /patients": of_nothing(
         COORDINATION, {"identity": an_identity().to_fields(), "acknowledge_duplicates": True}
@@ -279,6 +298,18 @@ OPERATIONS: dict[str, Fixture] = {
     "POST /staff": of_nothing(ADMINISTRATION, {"display_name": "Temp", "roles": ["nurse"]}),
     "POST /staff/<staff_id>/tokens": a_member({"days": 1}),
     "POST /staff/<staff_id>/disable": a_member(),
+    "PUT /staff/<staff_id>/notifications": a_member(
+        {
+            "channels": [{"channel": "sms", "address": "+15035550100"}],
+            "time_zone": "America/Los_Angeles",
+            "quiet_from": "21:00",
+            "quiet_until": "07:00",
+        }
+    ),
+    "GET /staff/<staff_id>/notifications": a_reached_member,
+    "GET /notifications": of_nothing(OVERSIGHT),
+    "POST /notifications/<message_id>/bounced": a_sent_message,
+    "GET /measures": of_nothing(COORDINATION | OVERSIGHT),
     "POST /patients/<patient_id>/evaluations": of_patient(PRESCRIBING, {"content": kind("screening-result")}),
     "GET /patients/<patient_id>/evaluation": an_evaluated_patient,
     "POST /patients/<patient_id>/prescriptions": of_patient(

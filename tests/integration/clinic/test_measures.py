@@ -25,7 +25,7 @@ class Loop:
         referral_id = f"ref_{self.number}"
         requested_at = self.now - timedelta(hours=ago)
         ends = (RIVERBEND, JUNIPER) if inbound else (JUNIPER, RIVERBEND)
-        values = {column.name: "" for column in hub_referral.c} | {
+        values = {column.name: None if column.nullable else "" for column in hub_referral.c} | {
             "referral_id": referral_id,
             "referrer_practice_id": ends[0],
             "recipient_practice_id": ends[1],
