@@ -175,7 +175,7 @@ def _paths(message: Message, above: Path = (), depth: int = 4) -> Iterator[Path]
     for field in fields:
         path = (*above, field)
         yield path
-        if field.message_type is not None and not _is_time(field) and depth:
+        if field.message_type is not None and not _is_time(field) and not _is_map(field) and depth:
             yield from _paths(field.message_type._concrete_class(), path, depth - 1)
 
 
@@ -222,13 +222,23 @@ def _emptying(path: Path) -> Change:
 def _repeating(path: Path, times: int) -> Change:
     def change(message: Any) -> None:
         values = getattr(_holder(message, path), path[-1].name)
-        if path[-1].message_type is not None:
+        entry = path[-1].message_type
+        if entry is not None and _is_map(path[-1]):
+            key, value = entry.fields
+            for number in range(times):
+                values[f"{MARK}{number}" if key.type == _F.TYPE_STRING else number] = _one(value)[0]
+        elif entry is not None:
             first = values[0] if len(values) else values.add()
             values.extend([first] * (times - 1))
         else:
             values.extend(list(values[:1] or _one(path[-1])) * times)
 
     return change
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    """Of plain values: there are no others in the contracts."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _one(field: FieldDescriptor) -> list[Any]:

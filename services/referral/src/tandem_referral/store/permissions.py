@@ -162,9 +162,12 @@ def in_scopes(tx: Transaction, scopes: Iterable[Scope]) -> dict[Scope, list[Perm
 def in_scopes_at(
     tx: Transaction, scopes: Iterable[Scope], now: datetime
 ) -> tuple[dict[Scope, list[Permission]], set[Scope]]:
-    """Also in which of them time has opened something that no version says yet: a permit has begun, a denial has ended."""
+    """Also in which of them a permit has begun by the clock, and no version says so yet.
+
+    Not where a denial has ended: that something waits for it would tell the recipient of the denial.
+    """
     rows = _rows_in(tx, scopes)
-    return _rules(scopes, rows), {scope_of(row) for row in rows if _opens(row, now)}
+    return _rules(scopes, rows), {scope_of(row) for row in rows if _has_begun(row, now)}
 
 
 def _rows_in(tx: Transaction, scopes: Iterable[Scope]) -> Sequence[Row[Any]]:
@@ -179,10 +182,10 @@ def _rules(scopes: Iterable[Scope], rows: Iterable[Row[Any]]) -> dict[Scope, lis
     return found
 
 
-def _opens(row: Row[Any], now: datetime) -> bool:
-    if words.effect_code(row.effect) == Effect.PERMIT:
-        return row.state == PENDING and bool(row.starts_at <= now)
-    return row.state in (PENDING, "active") and row.ends_at is not None and bool(row.ends_at <= now)
+def _has_begun(row: Row[Any], now: datetime) -> bool:
+    return (
+        words.effect_code(row.effect) == Effect.PERMIT and row.state == PENDING and bool(row.starts_at <= now)
+    )
 
 
 _IN_SCOPES = select(permission).where(
