@@ -165,7 +165,8 @@ def test_a_continuation_is_known_to_be_of_the_same_patient(
     booster = juniper.refers(first.patient_id, riverbend, continues_referral_id=first.referral_id)
     network.settle()
     with riverbend.db.reading() as tx:
-        told = referrals.get(tx, booster.referral_id)
+        told = referrals.of_episode(tx, booster.episode_id)
+        assert told is not None
         assert (told.continues_referral_id, told.intake) == (first.referral_id, "linked")
         assert episodes.get(tx, booster.episode_id).patient_id == there
     assert "referral-continued" in riverbend.worklist()
@@ -187,7 +188,8 @@ def test_an_eligible_evaluation_ends_in_a_result_and_opens_shared_care(
     course = juniper.refers(here, riverbend, "shared-care", continues_referral_id=asked.referral_id)
     network.settle()
     with riverbend.db.reading() as tx:
-        told = referrals.get(tx, course.referral_id)
+        told = referrals.of_episode(tx, course.episode_id)
+        assert told is not None
         assert (told.state, told.intake) == ("in_progress", "linked")
         assert episodes.get(tx, course.episode_id).patient_id == asked.patient_id
     juniper.grants(course, {Category.SCALE_SCORE})
