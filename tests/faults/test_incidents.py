@@ -12,12 +12,17 @@ from faults.stage import FailingNetwork, Share, Stage, a_stage, refer
 from support.care_examples import one_of_every_kind
 from support.network import SimulatedClinic
 from support.staged import a_place
+from tandem.exchange.v1.exchange_pb2 import SyncRequest
+from tandem.exchange.v1.exchange_pb2_grpc import ExchangeServiceStub
 from tandem_care.categories import Category
 from tandem_clinic.exchange.downlink import KEY_NOT_KNOWN
 from tandem_clinic.store.tables import partner_key
 from tandem_clinic.usecases import partner
 from tandem_platform.errors import Refusal
 from tandem_platform.exchange import quarantine
+from tandem_platform.exchange.reader import place_of
+from tandem_platform.exchange.rows import downlink
+from tandem_platform.rpc.identity import Caller
 
 _FEED, _CLINIC_FEED = 0, 5
 VITALS = one_of_every_kind()["vitals"]
@@ -280,6 +285,31 @@ def test_what_a_backup_lost_and_nobody_permitted_for_a_while_comes_when_it_is_pe
         juniper.grants(shared.referred, {Category.MEDICATION_MONITORING}, history_from=began)
     network.settle()
     assert network.oracle.entries[entry_id].held_by_recipient
+    network.check()
+
+
+def test_what_a_backup_lost_is_under_way_again_for_a_revocation_that_follows(
+    network: FailingNetwork, shared: Share, tmp_path: Path
+) -> None:
+    """Between the first Sync of the restored recipient and its reading."""
+    juniper, riverbend = network.clinics["juniper"], network.clinics["riverbend"]
+    backups = Backups(network, network.knowing, tmp_path)
+    backup = backups.of_clinic(riverbend)
+    permission_id = juniper.grants(shared.referred, {Category.MEDICATION_MONITORING})
+    entry_id = _vitals(network, shared)
+    network.settle()
+    assert network.oracle.entries[entry_id].held_by_recipient
+    backups.restore_clinic(riverbend, backup)
+    with riverbend.db.reading() as tx:
+        cursor, _ = place_of(tx, downlink("riverbend"))
+    riverbend.running = False
+    hub = ExchangeServiceStub(network.channel(Caller("practice", "riverbend")))
+    hub.Sync(SyncRequest(downlink_cursor=cursor.to_message(), commands_known=0), timeout=30)
+    juniper.revokes(permission_id)
+    network.settle()
+    assert network.oracle.entries[entry_id].releases[-1].voided == "revoked"
+    riverbend.running = True
+    network.heal()
     network.check()
 
 
